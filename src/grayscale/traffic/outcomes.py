@@ -1,0 +1,45 @@
+"""What an error is: defined here once, for the relay, the judge's counters and the metrics.
+
+See DESIGN.md, "What counts".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an assigned request ended."""
+
+    OK = "ok"
+    UPSTREAM_ERROR = "upstream_error"
+    CONFIG_ERROR = "config_error"
+    REJECTED = "rejected"
+    CLIENT_GONE = "client_gone"
+
+
+class Assignment(StrEnum):
+    """Why a request went to its version."""
+
+    WEIGHTED = "weighted"
+    STICKY = "sticky"
+    PINNED = "pinned"
+    FAILOVER = "failover"
+
+
+COUNTED_ASSIGNMENTS = frozenset({Assignment.WEIGHTED, Assignment.STICKY})
+"""The assignments that gates, breaker and sample-ratio check look at."""
+
+_UPSTREAM_FAULT = frozenset({408, 429})
+_CONFIG_FAULT = frozenset({401, 402, 403, 404, 405})
+
+
+def outcome_of_status(status: int) -> Outcome:
+    """The outcome that an upstream's complete answer with this HTTP status stands for."""
+    if 200 <= status < 300:
+        return Outcome.OK
+    if status in _CONFIG_FAULT:
+        return Outcome.CONFIG_ERROR
+    if 400 <= status < 500 and status not in _UPSTREAM_FAULT:
+        return Outcome.REJECTED
+    return Outcome.UPSTREAM_ERROR
