@@ -1,0 +1,68 @@
+# `make demo` and `make test` need only Python 3.11, git and make: each sets up what it uses.
+SHELL := /bin/sh
+VENV := .venv
+PYTHON ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CODE := src flows tasks tests tools benchmarks
+export PYTHONPATH := src:.
+
+.DEFAULT_GOAL := help
+.PHONY: help install check format test demo bench lock wheel-test clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.dev ## everything for development, in .venv
+
+demo: $(VENV)/.runtime ## watch a good release go out and a bad one come back
+	@$(BIN)/grayscale demo $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, layers, dependencies, spelling, sizes
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/python -m tools.check_sizes
+
+format: $(VENV)/.dev ## put the code into the house format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: $(VENV)/.dev ## all tests, with coverage: make test ARGS="tests/judge -x"
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+bench: $(VENV)/.dev ## what a proxied request costs
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+wheel-test: $(VENV)/.dev ## build the wheel, install it in an empty environment, use it
+	$(BIN)/python -m tools.check_wheel
+
+lock: $(VENV)/.dev ## pin the requirements anew: make lock ARGS=--upgrade
+	$(BIN)/python -m tools.lock $(ARGS)
+
+clean: ## remove .venv and what tools left
+	rm -rf $(VENV) dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# ---- set-up, done again only when what it depends on has changed
+
+$(BIN)/python:
+	@sh tools/venv.sh $(VENV) $(PYTHON)
+
+# The demo waits for the runtime alone: no checks, no test tools.
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what Grayscale runs on (about a minute, once) ..."
+	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what Grayscale is developed with (about a minute, once) ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@
