@@ -1,17 +1,17 @@
 """Every error that Grayscale raises on purpose, in one tree.
 
-    GrayscaleError
-    ├── PlanError                a plan that cannot be read or makes no sense (grayscale.plan)
-    ├── SettingsError            grayscale.yaml or the environment is wrong
-    ├── NoticeError              a notice could not be delivered (grayscale.notices)
-    ├── JudgeInputError          counters that cannot be true (grayscale.judge)
-    ├── StoreError               the control store cannot be used
-    │   ├── StoreUnavailable     busy, full or unreachable; worth another try
-    │   └── StoreLost            the file or database vanished or was replaced
-    ├── Refused                  a request that the control plane does not carry out (has a code)
-    └── ControlError             what a client of the admin API sees (grayscale.control)
-        ├── ControlUnreachable   no answer, or an answer that says "later"
-        └── ControlRefused       an answer that says no, with its code
+GrayscaleError
+├── PlanError                a plan that cannot be read or makes no sense (grayscale.plan)
+├── SettingsError            grayscale.yaml or the environment is wrong
+├── NoticeError              a notice could not be delivered (grayscale.notices)
+├── JudgeInputError          counters that cannot be true (grayscale.judge)
+├── StoreError               the control store cannot be used
+│   ├── StoreUnavailable     busy, full or unreachable; worth another try
+│   └── StoreLost            the file or database vanished or was replaced
+├── Refused                  a request that the control plane does not carry out (has a code)
+└── ControlError             what a client of the admin API sees (grayscale.control)
+    ├── ControlUnreachable   no answer, or an answer that says "later"
+    └── ControlRefused       an answer that says no, with its code
 """
 
 from __future__ import annotations

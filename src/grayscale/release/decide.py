@@ -79,19 +79,11 @@ class Finish:
 
 
 Action = (
-    CreateVersion
-    | SetSplit
-    | Watch
-    | Extend
-    | AskHuman
-    | WaitForHuman
-    | Bake
-    | Promote
-    | Finish
+    CreateVersion | SetSplit | Watch | Extend | AskHuman | WaitForHuman | Bake | Promote | Finish
 )
 
 
-def decide(record: ReleaseRecord) -> Action:
+def decide(record: ReleaseRecord) -> Action:  # noqa: PLR0911 - one return per state
     """The one thing to do now."""
     match record.state:
         case State.QUEUED:

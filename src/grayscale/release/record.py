@@ -99,6 +99,8 @@ class ReleaseRecord(_View):
     version_created: bool = False
     promote_full: bool = False
     promote_now: bool = False
+    trigger: str = "person"
+    base_version: str | None = None
     waiting_run_id: str | None = None
     created_at: str
     finished_at: str | None = None

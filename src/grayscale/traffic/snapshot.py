@@ -40,6 +40,7 @@ class Version:
     brake_slot: int
     withdrawn: bool = False
     quarantined: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

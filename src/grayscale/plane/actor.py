@@ -1,0 +1,26 @@
+"""Who does something: for the record, and for rules that bind machines but not people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """`name` from the key, `via` the door (`api`, `prefect-form`, `conductor`, `guard` …).
+
+    `verified` is False where the name is only a claim, as in Prefect's form.
+    """
+
+    name: str
+    via: str = "api"
+    verified: bool = True
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in events."""
+        return asdict(self)
+
+
+GUARD = Actor("guard", via="guard")
+LEASE = Actor("lease", via="relay")
+RELAY = Actor("relay", via="relay")

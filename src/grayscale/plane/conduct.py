@@ -1,0 +1,140 @@
+"""The conductor's calls: claim a release, keep the lease, carry out one decision at a time.
+
+Each decision is one transaction that checks the fence and the revision, then everything that the
+rules ask for (phase, soak, verdict, approval, brake), and writes decision and effect together:
+there is no moment at which one is on record and the other is not.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from grayscale.clock import rfc3339
+from grayscale.errors import Refused
+from grayscale.plane import configs, document, versions
+from grayscale.plane.actor import Actor
+from grayscale.plane.document import Document
+from grayscale.plane.orders import VERBS, Order
+from grayscale.plane.plane import Plane
+from grayscale.plane.releases import count_recent_rollbacks
+from grayscale.release.phases import State
+from grayscale.store.database import Tx
+
+SILENT_AFTER_SECONDS = 15
+
+
+async def claim(plane: Plane, tx: Tx, release: Document, *, flow_run_id: str) -> int:
+    """Make this flow run the release's conductor; returns its fence.
+
+    Raises Refused: `release_changed` (it is final), `conductor_alive` (another run renewed
+    within 15 s), `release_in_progress` (it is another release's turn).
+    """
+    if release.state.final:
+        raise Refused(
+            409, "release_changed", f"Release {release.id} is {release.state.value}: it is over"
+        )
+    conductor = await document.conductor_of(tx, release.id)
+    other = conductor["flow_run_id"] not in (None, flow_run_id)
+    if other and conductor["silent_seconds"] < SILENT_AFTER_SECONDS:
+        raise Refused(
+            409,
+            "conductor_alive",
+            f"Flow run {conductor['flow_run_id']} conducts release {release.id} and spoke "
+            f"{conductor['silent_seconds']} s ago",
+        )
+    if release.state is State.QUEUED:
+        await _begin(plane, tx, release)
+    release.waiting_run_id = None
+    await document.save(tx, release, now=plane.clock.now())
+    fence = int(conductor["fence"]) + 1
+    await document.put_conductor(
+        tx,
+        release.id,
+        flow_run_id=flow_run_id,
+        fence=fence,
+        silent_seconds=0,
+        lease_left_seconds=int(release.plan.lease.seconds),
+        wake_seq=int(conductor["wake_seq"]) + 1,
+        wake_run_id=None,
+    )
+    return fence
+
+
+async def renew(tx: Tx, release: Document, *, fence: int) -> None:
+    """Reset the lease; raises Refused (409 `stale_fence`) for an outdated conductor."""
+    await _check_fence(tx, release, fence)
+    await document.put_conductor(
+        tx, release.id, silent_seconds=0, lease_left_seconds=int(release.plan.lease.seconds)
+    )
+
+
+async def act(
+    plane: Plane, tx: Tx, release: Document, order: Order, *, fence: int, revision: int
+) -> None:
+    """Carry out one decision; raises Refused where a rule forbids it."""
+    await _check_fence(tx, release, fence)
+    if release.revision != revision:
+        raise Refused(
+            409,
+            "release_changed",
+            f"Release {release.id} is at revision {release.revision}, not {revision}; read it "
+            "again and decide again",
+        )
+    verb = VERBS.get(order.verb)
+    if verb is None:
+        raise Refused(
+            422,
+            "unknown_verb",
+            f"verb: '{order.verb}' is not one of {', '.join(VERBS)}",
+            param="verb",
+        )
+    conductor = await document.conductor_of(tx, release.id)
+    actor = Actor(str(conductor["flow_run_id"]), via="conductor")
+    await verb(plane, tx, release, order, actor)
+    release.seq += 1
+    await document.save(tx, release, now=plane.clock.now())
+
+
+async def _check_fence(tx: Tx, release: Document, fence: int) -> None:
+    conductor = await document.conductor_of(tx, release.id)
+    if conductor["fence"] != fence:
+        raise Refused(
+            409,
+            "stale_fence",
+            f"Fence {fence} is outdated: release {release.id} was claimed again "
+            f"(fence {conductor['fence']})",
+        )
+
+
+async def _begin(plane: Plane, tx: Tx, release: Document) -> None:
+    running = await document.active(tx)
+    if running is not None:
+        raise Refused(
+            409,
+            "release_in_progress",
+            f"Release {running.id} of {running.version} is {running.state.value}; this one waits",
+            extra={"release_id": running.id},
+        )
+    await _check_cooldown(plane, tx, release)
+    config = await configs.current(tx)
+    base = await versions.resolve(tx, config, release.plan.base_version)
+    release.base_version = base.name
+    release.move(State.PREPARING, reason=f"on top of {base.name}")
+    await document.save(tx, release, now=plane.clock.now())
+
+
+async def _check_cooldown(plane: Plane, tx: Tx, release: Document) -> None:
+    if release.trigger == "person":
+        return
+    now = plane.clock.now()
+    cooldown = timedelta(seconds=release.plan.rollback_cooldown_seconds)
+    hour_ago = rfc3339(now - timedelta(hours=1))
+    recent = await count_recent_rollbacks(tx, since=rfc3339(now - cooldown))
+    in_hour = await count_recent_rollbacks(tx, since=hour_ago)
+    if recent or in_hour >= release.plan.max_rollbacks_per_hour:
+        raise Refused(
+            409,
+            "release_in_progress",
+            f"A release was rolled back less than {cooldown.total_seconds():g} s ago, or "
+            f"{in_hour} times in an hour: unattended releases wait",
+        )

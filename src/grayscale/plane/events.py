@@ -1,0 +1,100 @@
+"""The event log: append-only, hash-chained, with an outbox row per channel that is to be told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from grayscale.clock import rfc3339
+from grayscale.plane.actor import Actor
+from grayscale.plane.ids import new_id
+from grayscale.store import schema
+from grayscale.store.database import Tx
+
+FIRST_HASH = "0" * 64
+SCHEMA_VERSION = 1
+
+
+def chain_hash(previous: str, envelope: str) -> str:
+    """The hash of a record: SHA-256 over the hash before it and its own text."""
+    return hashlib.sha256(f"{previous}\n{envelope}".encode()).hexdigest()
+
+
+async def append(
+    tx: Tx,
+    *,
+    event_type: str,
+    now: datetime,
+    actor: Actor,
+    data: dict[str, Any],
+    release_id: str | None = None,
+    channels: Iterable[tuple[str, str | None]] = (),
+) -> str:
+    """Write one event, and what is to be sent of it, in the caller's transaction.
+
+    `channels` are pairs of channel name and hint (such as a Slack channel). Returns the event id.
+    """
+    event_id = new_id("evt")
+    envelope = {
+        "type": event_type,
+        "id": event_id,
+        "timestamp": rfc3339(now),
+        "schema_version": SCHEMA_VERSION,
+        "data": {"release_id": release_id, "actor": actor.to_json(), **data},
+    }
+    text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    last = await tx.one(select(schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1))
+    previous = str(last["hash"]) if last else FIRST_HASH
+    await tx.run(
+        insert(schema.events).values(
+            id=event_id,
+            type=event_type,
+            timestamp=rfc3339(now),
+            release_id=release_id,
+            envelope=text,
+            previous_hash=previous,
+            hash=chain_hash(previous, text),
+        )
+    )
+    for channel, hint in channels:
+        await tx.run(
+            insert(schema.outbox).values(
+                event_id=event_id,
+                release_id=release_id,
+                channel=channel,
+                hint=hint,
+                state="pending",
+                attempts=0,
+                first_due_at=rfc3339(now),
+                next_at=rfc3339(now),
+            )
+        )
+    return event_id
+
+
+async def listed(
+    tx: Tx, *, after: int = 0, limit: int = 100, release_id: str | None = None
+) -> list[tuple[int, dict[str, Any]]]:
+    """Events after a sequence number, oldest first: pairs of sequence number and envelope."""
+    statement = select(schema.events).where(schema.events.c.seq > after)
+    if release_id is not None:
+        statement = statement.where(schema.events.c.release_id == release_id)
+    rows = await tx.all(statement.order_by(schema.events.c.seq).limit(limit))
+    return [(int(row["seq"]), json.loads(row["envelope"])) for row in rows]
+
+
+async def seq_of(tx: Tx, event_id: str) -> int:
+    """The sequence number of an event id; 0 if there is none such."""
+    row = await tx.one(select(schema.events.c.seq).where(schema.events.c.id == event_id))
+    return int(row["seq"]) if row else 0
+
+
+async def head_hash(tx: Tx) -> str:
+    """The hash of the newest event: kept outside the database too."""
+    row = await tx.one(select(schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1))
+    return str(row["hash"]) if row else FIRST_HASH

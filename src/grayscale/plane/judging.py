@@ -1,0 +1,177 @@
+"""The watch over a candidate: counter rows between two cursors become one judge's interval.
+
+Cursor, judge's state, verdict and watched seconds are written in one transaction under the
+leader's fence: nothing is counted twice, whoever is killed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from grayscale.judge import (
+    LATENCY_EDGES_MS,
+    Arm,
+    Interval,
+    JudgeState,
+    Settings,
+    Verdict,
+    advance,
+    start,
+)
+from grayscale.plane import document
+from grayscale.plane.document import Document
+from grayscale.plane.plane import Plane
+from grayscale.release.phases import State
+from grayscale.release.record import VerdictView
+from grayscale.store import schema
+from grayscale.store.database import Tx
+from grayscale.traffic.counters import Cell, Cells, load_cells, merge_cells
+from grayscale.traffic.outcomes import COUNTED_ASSIGNMENTS, Assignment
+
+_CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How long the leader has looked, and whether that time may count as watched."""
+
+    seconds: float
+    watched: bool
+
+
+async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict | None:
+    """Judge one interval; None before the candidate has ever had traffic."""
+    stage = release.stage
+    if stage is None:
+        return None
+    row = await _row(tx, release)
+    rows = await tx.all(
+        select(schema.counters.c.seq, schema.counters.c.cells)
+        .where(schema.counters.c.seq > row["cursor"], schema.counters.c.span_seconds == 1)
+        .order_by(schema.counters.c.seq)
+    )
+    cells: Cells = {}
+    for counted in rows:
+        merge_cells(cells, load_cells(counted["cells"]))
+    runs = look.watched and release.state in _CLOCK_RUNS
+    watched = stage.watched_seconds + (look.seconds if runs else 0.0)
+    stable, candidate = arms(cells, release)
+    interval = Interval(
+        id=int(row["interval_id"]) + 1,
+        seconds=look.seconds,
+        step=stage.index,
+        weight_percent=stage.weight_percent,
+        step_seconds=watched,
+        soak_done=watched >= stage.required_seconds,
+        stable=stable,
+        candidate=candidate,
+    )
+    before = JudgeState.from_json(row["state"]) if row["state"] else start(settings_of(release))
+    after, verdict = advance(before, interval)
+    cursor = rows[-1]["seq"] if rows else row["cursor"]
+    await _keep(tx, release, interval=interval, verdict=verdict, state=after, cursor=cursor)
+    view = VerdictView.model_validate(_view(verdict))
+    release.verdict = view
+    release.put_stage(
+        watched_seconds=watched,
+        verdict=view,
+        observed_percent=_observed(stable, candidate, stage.observed_percent),
+    )
+    await document.save(tx, release, now=plane.clock.now())
+    return verdict
+
+
+def settings_of(release: Document) -> Settings:
+    """The judge's settings that a plan asks for."""
+    plan = release.plan
+    return Settings(
+        error_threshold_percent=plan.health_check.error_threshold_percent,
+        latency_threshold_ms=plan.health_check.latency_threshold_ms,
+        alpha=plan.judge.alpha,
+        min_requests=plan.judge.min_requests,
+    )
+
+
+def arms(cells: Cells, release: Document) -> tuple[Arm, Arm]:
+    """Stable's and the candidate's requests under the release's present config."""
+    counted = {str(assignment) for assignment in COUNTED_ASSIGNMENTS}
+    if release.plan.judge.count_pinned:
+        counted.add(str(Assignment.PINNED))
+    stable, candidate = Cell(), Cell()
+    for key, cell in cells.items():
+        if key.config_id == release.config_id and key.assignment in counted:
+            (candidate if key.version == release.version else stable).add(cell)
+    return _arm(stable), _arm(candidate)
+
+
+def _arm(cell: Cell) -> Arm:
+    counts = [0] * (len(LATENCY_EDGES_MS) + 1)
+    for bucket, count in cell.latency.items():
+        counts[min(bucket, len(LATENCY_EDGES_MS))] += count
+    requests = max(cell.judged, 0)
+    return Arm(requests=requests, errors=min(cell.errors, requests), latency_counts=tuple(counts))
+
+
+async def _row(tx: Tx, release: Document) -> dict[str, Any]:
+    table = schema.judging
+    row = await tx.one(select(table).where(table.c.release_id == release.id))
+    if row is not None:
+        return dict(row)
+    newest = await tx.one(select(func.max(schema.counters.c.seq).label("seq")))
+    cursor = int(newest["seq"] or 0) if newest else 0
+    await tx.run(
+        insert(table).values(release_id=release.id, cursor=cursor, interval_id=0, state=None)
+    )
+    return {"cursor": cursor, "interval_id": 0, "state": None}
+
+
+async def _keep(
+    tx: Tx,
+    release: Document,
+    *,
+    interval: Interval,
+    verdict: Verdict,
+    state: JudgeState,
+    cursor: int,
+) -> None:
+    table = schema.judging
+    await tx.run(
+        update(table)
+        .where(table.c.release_id == release.id)
+        .values(cursor=cursor, interval_id=interval.id, state=state.to_json())
+    )
+    data = {"interval": _sparse(interval), "verdict": _view(verdict), "config": release.config_id}
+    await tx.run(
+        insert(schema.intervals).values(release_id=release.id, interval_id=interval.id, data=data)
+    )
+
+
+def _sparse(interval: Interval) -> dict[str, Any]:
+    data = asdict(interval)
+    for arm in ("stable", "candidate"):
+        counts = data[arm]["latency_counts"]
+        data[arm]["latency_counts"] = {str(i): n for i, n in enumerate(counts) if n}
+    return data
+
+
+def _view(verdict: Verdict) -> dict[str, Any]:
+    data = asdict(verdict)
+    return {
+        "outcome": str(data["outcome"]),
+        "cause": None if data["cause"] is None else str(data["cause"]),
+        "sentence": data["sentence"],
+        "evidence": data["evidence"] if isinstance(data["evidence"], dict) else {},
+    }
+
+
+def _observed(stable: Arm, candidate: Arm, before: float | None) -> float | None:
+    total = stable.requests + candidate.requests
+    return before if total == 0 else round(candidate.requests * 100 / total, 1)
+
+
+async def forget_judging(tx: Tx, release_id: str) -> None:
+    """Drop the judge's working state of a release that is over; its intervals stay."""
+    await tx.run(delete(schema.judging).where(schema.judging.c.release_id == release_id))

@@ -1,0 +1,213 @@
+"""What people do to a release: approve, reject, pause, resume, abort, retry, promote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from grayscale.clock import rfc3339
+from grayscale.errors import Refused
+from grayscale.plane import configs, document, releases, takeaway
+from grayscale.plane.actor import Actor
+from grayscale.plane.document import Document
+from grayscale.plane.plane import Plane
+from grayscale.release.phases import State
+from grayscale.store.database import Tx
+
+_PAUSABLE = frozenset(
+    {State.PREPARING, State.SOAKING, State.BAKING, State.AWAITING_APPROVAL, State.HELD}
+)
+
+
+async def approve(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, step: int | None, note: str
+) -> None:
+    """Open the gate that is waiting; raises Refused (409 `step_moved_on`) if none is."""
+    _check_waiting(plane, release, step)
+    _check_approver(release, actor)
+    _decide(plane, release, "approved", actor, note)
+    release.revision += 1
+    await document.save(tx, release, now=plane.clock.now())
+    await document.tell(plane, tx, release, "release.approved", actor=actor, reason=note or None)
+
+
+async def reject(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, step: int | None, note: str
+) -> None:
+    """Close the gate that is waiting: the candidate goes, the release ends `rejected`."""
+    _check_waiting(plane, release, step)
+    _check_approver(release, actor)
+    _decide(plane, release, "rejected", actor, note)
+    reason = f"rejected by {actor.name}" + (f": {note}" if note else "")
+    await document.tell(plane, tx, release, "release.rejected", actor=actor, reason=reason)
+    await takeaway.roll_back(
+        plane, tx, release, actor=actor, reason=reason, cause="rejected", ending=State.REJECTED
+    )
+
+
+async def pause(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, at_stable: bool, note: str
+) -> None:
+    """Stop the soak clock; `at_stable` also takes the weight to 0 until it is resumed."""
+    if release.state is State.PAUSED:
+        return
+    if release.state not in _PAUSABLE:
+        raise Refused(
+            409,
+            "release_changed",
+            f"Release {release.id} is {release.state.value}; only a running one can be paused",
+        )
+    resume_to = release.state
+    if resume_to is State.HELD:
+        resume_to = State.BAKING if release.bake is not None else State.SOAKING
+    release.resume_state = resume_to
+    reason = f"paused by {actor.name}" + (f": {note}" if note else "")
+    release.move(State.PAUSED, reason=reason)
+    if at_stable:
+        await withdraw_weight(plane, tx, release, actor=actor, reason=reason)
+    await document.save(tx, release, now=plane.clock.now())
+    await document.tell(plane, tx, release, "release.paused", actor=actor)
+
+
+async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note: str) -> None:
+    """Go on where the pause began; a conductor gives back the weight."""
+    if release.state is not State.PAUSED:
+        raise Refused(
+            409, "release_changed", f"Release {release.id} is {release.state.value}, not paused"
+        )
+    state = release.resume_state or State.SOAKING
+    reason = f"resumed by {actor.name}" + (f": {note}" if note else "")
+    release.move(state, reason=reason)
+    release.resume_state = None
+    await document.save(tx, release, now=plane.clock.now())
+    await document.tell(plane, tx, release, "release.resumed", actor=actor)
+
+
+async def abort(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, note: str, drain: bool = True
+) -> None:
+    """Take the candidate out, whatever the release is doing; after promotion go to `previous`."""
+    reason = f"aborted by {actor.name}" + (f": {note}" if note else "")
+    if release.state is State.PROMOTED:
+        await _undo_promotion(plane, tx, release, actor=actor, reason=reason)
+        return
+    await takeaway.roll_back(
+        plane, tx, release, actor=actor, reason=reason, cause="aborted", drain=drain
+    )
+
+
+async def retry(plane: Plane, tx: Tx, release: Document, *, actor: Actor) -> Document:
+    """A new release with the plan of one that did not make it."""
+    if not release.state.final or release.state is State.PROMOTED:
+        raise Refused(
+            409,
+            "release_changed",
+            f"Release {release.id} is {release.state.value}; only one that was rolled back, "
+            "rejected, superseded or failed can be tried again",
+        )
+    return await releases.create(plane, tx, release.plan, actor=actor)
+
+
+async def promote(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, full: bool, note: str
+) -> None:
+    """End this soak if the judge permits; `full` skips the rest, on a person's word."""
+    running = {State.SOAKING, State.BAKING, State.AWAITING_APPROVAL, State.PREPARING}
+    if release.state not in running:
+        raise Refused(
+            409,
+            "release_changed",
+            f"Release {release.id} is {release.state.value}; it cannot be promoted now",
+        )
+    release.promote_now = True
+    if full:
+        release.promote_full = True
+        if release.state is State.AWAITING_APPROVAL:
+            _decide(plane, release, "approved", actor, note or "promoted in full")
+    release.reason = ("promoted in full by " if full else "moved on by ") + actor.name
+    release.revision += 1
+    await document.save(tx, release, now=plane.clock.now())
+    await document.tell(plane, tx, release, "release.approved", actor=actor, channels=())
+
+
+async def withdraw_weight(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, reason: str
+) -> None:
+    """The candidate's weight to 0, without ending the release."""
+    config = await configs.current(tx)
+    if config.weights.get(release.version, 0) <= 0:
+        return
+    config = await configs.put(
+        tx,
+        replace(config, weights={config.stable: 100.0}),
+        now=plane.clock.now(),
+        actor=actor,
+        reason=reason,
+    )
+    release.config_id, release.state_seq = config.config_id, config.state_seq
+
+
+async def _undo_promotion(
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, reason: str
+) -> None:
+    config = await configs.current(tx)
+    previous = config.aliases.get("previous")
+    if config.stable != release.version or previous is None:
+        raise Refused(
+            409,
+            "nothing_to_roll_back",
+            f"Version '{release.version}' is not stable any more, or nothing was before it",
+        )
+    await takeaway.to_stable(plane, tx, config, actor=actor, reason=reason, target=previous)
+
+
+def _decide(plane: Plane, release: Document, state: str, actor: Actor, note: str) -> None:
+    if release.gate is None:
+        return
+    release.put_gate(
+        release.gate.model_copy(
+            update={
+                "state": state,
+                "decided_at": rfc3339(plane.clock.now()),
+                "decided_by": actor.name,
+                "via": actor.via,
+                "verified": actor.verified,
+                "note": note or None,
+            }
+        )
+    )
+
+
+def _check_waiting(plane: Plane, release: Document, step: int | None) -> None:
+    waiting = release.state is State.AWAITING_APPROVAL and release.gate is not None
+    if not waiting or (step is not None and step != release.current_step):
+        raise Refused(
+            409,
+            "step_moved_on",
+            f"Release {release.id} does not wait for a decision"
+            + (f" at step {step}" if step is not None else "")
+            + f": it is {release.state.value}"
+            + (f" at step {release.current_step}" if release.current_step is not None else ""),
+            param="step",
+        )
+    gate = release.gate
+    if gate is not None and gate.state != "waiting":
+        raise Refused(
+            409, "step_moved_on", f"Already {gate.state} by {gate.decided_by} at {gate.decided_at}"
+        )
+    if gate is not None and gate.deadline and gate.deadline < rfc3339(plane.clock.now()):
+        raise Refused(409, "step_moved_on", f"The deadline for this decision was {gate.deadline}")
+
+
+def _check_approver(release: Document, actor: Actor) -> None:
+    rule = release.plan.approval
+    if rule.approvers and actor.name not in rule.approvers:
+        raise Refused(
+            403,
+            "insufficient_scope",
+            f"'{actor.name}' is not an approver of this plan; approvers: "
+            f"{', '.join(rule.approvers)}",
+        )
+    if rule.not_author and actor.name == release.created_by.get("name"):
+        raise Refused(
+            403, "insufficient_scope", f"'{actor.name}' began this release; another must approve"
+        )

@@ -1,0 +1,212 @@
+"""Releases: created from a plan, and shown."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from typing import Any
+
+from sqlalchemy import func, select
+
+from grayscale.clock import rfc3339
+from grayscale.errors import Refused
+from grayscale.plan.models import Plan
+from grayscale.plane import configs, document, takeaway, versions
+from grayscale.plane.actor import Actor
+from grayscale.plane.document import Document
+from grayscale.plane.ids import new_id
+from grayscale.plane.plane import Plane
+from grayscale.release.phases import State
+from grayscale.release.record import ConductorView, ReleaseRecord, StepView, WorkersView
+from grayscale.store import schema
+from grayscale.store.database import Tx
+from grayscale.traffic.versions import apply_overrides, check_version_name
+
+
+async def create(
+    plane: Plane,
+    tx: Tx,
+    plan: Plan,
+    *,
+    actor: Actor,
+    trigger: str = "person",
+    origin_run_id: str | None = None,
+) -> Document:
+    """Write down a new release; raises Refused for a plan that this relay cannot carry out."""
+    now = plane.clock.now()
+    name = check_version_name(plan.resolve_version_name(now.date()), param="plan.version_name")
+    await _check_plan(plane, tx, plan, name)
+    await _settle_conflict(plane, tx, plan, actor)
+    release = Document(
+        id=new_id("rel"),
+        version=name,
+        state=State.QUEUED,
+        reason="waiting for a conductor",
+        plan=plan,
+        labels=dict(plan.labels),
+        trigger=trigger,
+        created_by=actor.to_json(),
+        origin_run_id=origin_run_id,
+        salt=secrets.token_hex(16),
+        steps=[
+            StepView(
+                index=index,
+                step_percent=percent,
+                weight_percent=plan.weight_percent(index),
+                required_seconds=plan.auto_promote.step_seconds,
+            )
+            for index, percent in enumerate(plan.steps_percent)
+        ],
+        created_at=rfc3339(now),
+    )
+    await document.add(tx, release)
+    await document.tell(plane, tx, release, "release.created", actor=actor)
+    return release
+
+
+async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
+    """The record as `GET /admin/releases/{id}` shows it."""
+    config = await configs.current(tx)
+    conductor = await document.conductor_of(tx, release.id)
+    values = release.model_dump(mode="json")
+    return ReleaseRecord.model_validate(
+        {
+            **values,
+            "conductor": ConductorView(
+                flow_run_id=conductor["flow_run_id"],
+                fence=conductor["fence"],
+                lease_left_seconds=(
+                    conductor["lease_left_seconds"] if conductor["flow_run_id"] else None
+                ),
+            ),
+            "workers": await _workers(tx, release),
+            "weight_percent": config.weights.get(release.version, 0.0),
+            "links": document.links(plane, release.id, conductor["flow_run_id"]),
+        }
+    )
+
+
+async def listed(
+    tx: Tx, *, state: str | None, before: int | None, limit: int
+) -> list[tuple[int, Document]]:
+    """Releases, newest first: pairs of sequence number and document."""
+    table = schema.releases
+    statement = select(table).order_by(table.c.seq.desc()).limit(limit)
+    if state is not None:
+        statement = statement.where(table.c.state == state)
+    if before is not None:
+        statement = statement.where(table.c.seq < before)
+    rows = await tx.all(statement)
+    return [(int(row["seq"]), Document.model_validate(row["document"])) for row in rows]
+
+
+async def seq_of(tx: Tx, release_id: str) -> int | None:
+    """The sequence number of a release, to list on from."""
+    table = schema.releases
+    row = await tx.one(select(table.c.seq).where(table.c.id == release_id))
+    return int(row["seq"]) if row else None
+
+
+async def _check_plan(plane: Plane, tx: Tx, plan: Plan, name: str) -> None:
+    config = await configs.current(tx)
+    base = await _base(tx, config, plan.base_version, "plan.base_version")
+    for index, rule in enumerate(plan.rollback_rules):
+        await _base(tx, config, rule.target_version, f"plan.rollback_rules.{index}.target_version")
+    if name == config.stable:
+        raise Refused(
+            409,
+            "version_exists",
+            f"Version '{name}' is stable already; give the release another version_name",
+            param="plan.version_name",
+        )
+    existing = await versions.find(tx, name)
+    overrides = plan.config_overrides
+    if existing is not None and not overrides:
+        wanted = existing.config
+    else:
+        wanted = apply_overrides(base.config, overrides)
+        versions.check_upstreams(wanted, plane.upstreams, param="plan.config_overrides")
+    if existing is not None and existing.config_hash != wanted.config_hash:
+        raise Refused(
+            409,
+            "version_exists",
+            f"Version '{name}' exists with another configuration; versions never change: "
+            "choose another version_name",
+            param="plan.version_name",
+        )
+    if existing is not None and existing.withdrawn:
+        raise Refused(409, "version_withdrawn", f"Version '{name}' was withdrawn")
+    if await versions.is_quarantined(tx, wanted.config_hash):
+        raise Refused(
+            409,
+            "config_not_allowed",
+            f"Version '{name}' has a configuration that was quarantined after it did harm; "
+            "change the configuration, or lift the quarantine",
+            param="plan.version_name",
+        )
+
+
+async def _base(tx: Tx, config: configs.Config, name: str, param: str) -> versions.StoredVersion:
+    try:
+        return await versions.resolve(tx, config, name)
+    except Refused as refused:
+        raise Refused(
+            422, "version_not_found", f"{param}: {refused.message}", param=param
+        ) from refused
+
+
+async def _settle_conflict(plane: Plane, tx: Tx, plan: Plan, actor: Actor) -> None:
+    running = await document.active(tx)
+    if running is None or plan.on_conflict == "queue":
+        return
+    if plan.on_conflict == "reject":
+        raise Refused(
+            409,
+            "release_in_progress",
+            f"Release {running.id} of {running.version} is {running.state.value}; wait for it, "
+            "abort it, or use on_conflict: queue",
+            extra={"release_id": running.id},
+        )
+    await takeaway.roll_back(
+        plane, tx, running, actor=actor, reason="superseded by a newer release",
+        cause="superseded", ending=State.SUPERSEDED,
+    )  # fmt: skip
+
+
+async def _workers(tx: Tx, release: Document) -> WorkersView:
+    table = schema.workers
+    rows = await tx.all(select(table.c.id, table.c.applied_seq))
+    lagging = [row["id"] for row in rows if row["applied_seq"] < release.state_seq]
+    return WorkersView(total=len(rows), applied=len(rows) - len(lagging), lagging=lagging)
+
+
+async def count_recent_rollbacks(tx: Tx, *, since: str) -> int:
+    """How many rollbacks began after a time: what `max_rollbacks_per_hour` looks at."""
+    table = schema.events
+    statement = select(func.count()).where(
+        table.c.type == "release.rolling_back", table.c.timestamp > since
+    )
+    row = await tx.one(statement)
+    return int(next(iter(row.values()))) if row else 0
+
+
+def observed_percent(candidate: int, total: int) -> float | None:
+    """The candidate's real share, in percent; None without traffic."""
+    return None if total == 0 else math.floor(candidate / total * 1000 + 0.5) / 10
+
+
+def summary(release: Document) -> dict[str, Any]:
+    """A line of `GET /admin/releases`."""
+    return {
+        "id": release.id,
+        "version": release.version,
+        "state": release.state.value,
+        "reason": release.reason,
+        "cause": release.cause,
+        "revision": release.revision,
+        "current_step": release.current_step,
+        "steps_percent": [step.step_percent for step in release.steps],
+        "labels": release.labels,
+        "created_at": release.created_at,
+        "finished_at": release.finished_at,
+    }

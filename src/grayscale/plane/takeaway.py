@@ -1,0 +1,175 @@
+"""Taking traffic away from a candidate: always allowed, always wins, never needs a fence.
+
+The brake is written first and needs no store; the store then says the same, for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from grayscale.clock import rfc3339
+from grayscale.plane import configs, document, versions
+from grayscale.plane.actor import Actor
+from grayscale.plane.configs import Config
+from grayscale.plane.document import Document
+from grayscale.plane.ids import new_id
+from grayscale.plane.plane import Plane
+from grayscale.release.phases import State
+from grayscale.store import schema
+from grayscale.store.database import Tx
+
+_QUARANTINE = frozenset({"candidate", "breaker"})
+
+
+async def brake(plane: Plane, *, cut: bool = False) -> str | None:
+    """Ban the candidate in every worker at once; returns its name, None without a candidate."""
+    async with plane.read() as tx:
+        config = await configs.current(tx)
+        candidate = await versions.find(tx, config.beta) if config.beta else None
+    if candidate is None:
+        return None
+    plane.brake.ban(candidate.brake_slot, cut=cut)
+    return candidate.name
+
+
+async def roll_back(
+    plane: Plane,
+    tx: Tx,
+    release: Document,
+    *,
+    actor: Actor,
+    reason: str,
+    cause: str,
+    ending: State = State.ROLLED_BACK,
+    drain: bool = True,
+    target: str | None = None,
+) -> Config:
+    """Stable gets all traffic and the release goes to its end; again is the same as once."""
+    config = await configs.current(tx)
+    if release.state is State.ROLLING_BACK or release.state.final:
+        return config
+    if release.state is State.QUEUED:
+        release.move(ending, reason=reason, cause=cause)
+        await document.save(tx, release, now=plane.clock.now())
+        await document.tell(plane, tx, release, f"release.{ending.value}", actor=actor)
+        return config
+    release.ending = ending
+    release.move(State.ROLLING_BACK, reason=reason, cause=cause)
+    if cause in _QUARANTINE:
+        await versions.quarantine(tx, config, release.version)
+    aliases = {key: name for key, name in config.aliases.items() if key != "beta"}
+    config = await to_stable(
+        plane, tx, replace(config, aliases=aliases), actor=actor, reason=reason,
+        drain=drain, target=target,
+    )  # fmt: skip
+    release.config_id, release.state_seq = config.config_id, config.state_seq
+    await document.save(tx, release, now=plane.clock.now())
+    await document.tell(plane, tx, release, "release.rolling_back", actor=actor)
+    return config
+
+
+async def to_stable(
+    plane: Plane,
+    tx: Tx,
+    config: Config,
+    *,
+    actor: Actor,
+    reason: str,
+    drain: bool = True,
+    target: str | None = None,
+) -> Config:
+    """Put all traffic on stable (or make `target` stable), and open a rollback record."""
+    aliases = dict(config.aliases)
+    if target is not None and target != aliases["stable"]:
+        aliases["stable"] = target
+        if aliases.get("previous") == target:
+            del aliases["previous"]
+    after = replace(
+        config,
+        aliases=aliases,
+        weights={aliases["stable"]: 100.0},
+        release_id=None,
+        step=None,
+        affected=None,
+        salt="",
+    )
+    before = await configs.current(tx)
+    now = plane.clock.now()
+    after = await configs.put(tx, after, now=now, actor=actor, reason=reason)
+    leaving = [name for name in before.weights if name not in after.weights]
+    await open_rollback(
+        tx,
+        {
+            "from_config_id": before.config_id,
+            "to_config_id": after.config_id,
+            "leaving": leaving,
+            "drain_connections": drain,
+            "started_at": rfc3339(now),
+            "finished_at": None,
+            "actor": actor.to_json(),
+            "reason": reason,
+            "recorded": True,
+        },
+        state="switching",
+    )
+    return after
+
+
+async def open_rollback(tx: Tx, data: dict[str, Any], *, state: str) -> str:
+    """Write a rollback record; whatever rollback was still running is over."""
+    table = schema.rollbacks
+    running = table.c.state.in_(["switching", "draining", "gradual"])
+    await tx.run(update(table).where(running).values(state="completed"))
+    rollback_id = new_id("rb")
+    await tx.run(insert(table).values(rollback_id=rollback_id, state=state, document=data))
+    return rollback_id
+
+
+async def latest_rollback(tx: Tx) -> dict[str, Any] | None:
+    """The newest rollback: its document with `rollback_id` and `state`."""
+    table = schema.rollbacks
+    row = await tx.one(select(table).order_by(table.c.seq.desc()).limit(1))
+    if row is None:
+        return None
+    return {**row["document"], "rollback_id": row["rollback_id"], "state": row["state"]}
+
+
+async def put_rollback(tx: Tx, rollback_id: str, *, state: str, data: dict[str, Any]) -> None:
+    """Change a rollback record."""
+    table = schema.rollbacks
+    kept = {key: value for key, value in data.items() if key not in ("rollback_id", "state")}
+    statement = update(table).where(table.c.rollback_id == rollback_id)
+    await tx.run(statement.values(state=state, document=kept))
+
+
+async def lower(
+    plane: Plane,
+    tx: Tx,
+    config: Config,
+    weights: dict[str, float],
+    *,
+    actor: Actor,
+    reason: str,
+) -> Config:
+    """Give versions other than stable these lower weights; stable takes the rest."""
+    rest = 100.0 - sum(weights.values())
+    after = replace(config, weights={config.stable: rest, **weights})
+    after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=reason)
+    release = await document.active(tx)
+    if release is not None:
+        release.config_id, release.state_seq = after.config_id, after.state_seq
+        await document.save(tx, release, now=plane.clock.now())
+    return after
+
+
+async def end_gradual(plane: Plane, tx: Tx, config: Config, *, actor: Actor, reason: str) -> None:
+    """The last step of a gradual rollback: everything is on stable, for good."""
+    release = await document.active(tx)
+    if release is not None:
+        await roll_back(plane, tx, release, actor=actor, reason=reason, cause="aborted")
+        return
+    aliases = {key: name for key, name in config.aliases.items() if key != "beta"}
+    await to_stable(plane, tx, replace(config, aliases=aliases), actor=actor, reason=reason)

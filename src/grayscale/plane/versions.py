@@ -1,0 +1,214 @@
+"""Versions in the store: created once, never changed, only withdrawn or quarantined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from grayscale.clock import rfc3339
+from grayscale.errors import Refused
+from grayscale.plane.actor import Actor
+from grayscale.plane.configs import Config
+from grayscale.store import schema
+from grayscale.store.database import Tx
+from grayscale.traffic.versions import VersionConfig, apply_overrides, check_version_name
+
+FIRST_BRAKE_SLOT = 8
+LAST_BRAKE_SLOT = 511
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version with all that the store knows of it."""
+
+    name: str
+    base_version: str | None
+    config: VersionConfig
+    config_hash: str
+    brake_slot: int
+    withdrawn: bool
+    quarantined: bool
+    promoted_at: str | None
+    created_at: str
+    created_by: str
+
+    def status(self, config: Config) -> str:
+        """`active`, `candidate`, `retired`, `withdrawn` or `quarantined`."""
+        if self.quarantined:
+            return "quarantined"
+        if self.withdrawn:
+            return "withdrawn"
+        if self.name == config.beta:
+            return "candidate"
+        return "active" if config.weights.get(self.name, 0) > 0 else "retired"
+
+    def view(self, config: Config) -> dict[str, Any]:
+        """As in `GET /admin/versions`."""
+        return {
+            "name": self.name,
+            "aliases": config.aliases_of(self.name),
+            "status": self.status(config),
+            "weight_percent": config.weights.get(self.name, 0.0),
+            "base_version": self.base_version,
+            "config_hash": self.config_hash,
+            "config": self.config.model_dump(mode="json"),
+            "created_at": self.created_at,
+            "created_by": self.created_by,
+        }
+
+
+async def every(tx: Tx) -> list[StoredVersion]:
+    """All versions, oldest first."""
+    statement = select(schema.versions).order_by(
+        schema.versions.c.created_at, schema.versions.c.brake_slot
+    )
+    return [_from_row(row) for row in await tx.all(statement)]
+
+
+async def find(tx: Tx, name: str) -> StoredVersion | None:
+    """The version of this name, or None."""
+    row = await tx.one(select(schema.versions).where(schema.versions.c.name == name))
+    return _from_row(row) if row else None
+
+
+async def resolve(tx: Tx, config: Config, name: str, *, what: str = "Version") -> StoredVersion:
+    """The version behind a name or alias; `beta` without a candidate is stable.
+
+    Raises Refused (404 `version_not_found`) naming those that exist.
+    """
+    target = config.aliases.get(name, config.stable if name == "beta" else name)
+    version = await find(tx, target)
+    if version is None:
+        names = [*config.aliases, *(v.name for v in await every(tx))]
+        raise Refused(
+            404,
+            "version_not_found",
+            f"{what} '{name}' does not exist. There are: {', '.join(dict.fromkeys(names))}.",
+            param="version",
+        )
+    return version
+
+
+async def create(
+    tx: Tx,
+    *,
+    name: str,
+    base: StoredVersion | None,
+    overrides: Mapping[str, Any],
+    upstreams: frozenset[str],
+    now: datetime,
+    actor: Actor,
+) -> tuple[StoredVersion, bool]:
+    """Create a version on `base`; returns it and whether it is new.
+
+    Same name and configuration again is the same version; another configuration under the name
+    is Refused (409 `version_exists`), an unknown upstream Refused (422).
+    """
+    check_version_name(name)
+    config = apply_overrides(base.config if base else VersionConfig(), overrides)
+    check_upstreams(config, upstreams)
+    existing = await find(tx, name)
+    if existing is not None:
+        if existing.config_hash == config.config_hash:
+            return existing, False
+        raise Refused(
+            409,
+            "version_exists",
+            f"Version '{name}' exists with another configuration "
+            f"({existing.config_hash[:12]}, not {config.config_hash[:12]}); versions never "
+            "change: choose another name",
+            param="name",
+        )
+    version = StoredVersion(
+        name=name,
+        base_version=base.name if base else None,
+        config=config,
+        config_hash=config.config_hash,
+        brake_slot=await _free_slot(tx),
+        withdrawn=False,
+        quarantined=False,
+        promoted_at=None,
+        created_at=rfc3339(now),
+        created_by=actor.name,
+    )
+    await tx.run(
+        insert(schema.versions).values(
+            name=name,
+            base_version=version.base_version,
+            config=config.model_dump(mode="json"),
+            config_hash=version.config_hash,
+            brake_slot=version.brake_slot,
+            withdrawn=False,
+            quarantined=False,
+            created_at=version.created_at,
+            created_by=actor.name,
+        )
+    )
+    await tx.bump()
+    return version, True
+
+
+async def mark_promoted(tx: Tx, name: str, *, now: datetime) -> None:
+    """Remember that a version has been stable: a rollback may go there."""
+    statement = update(schema.versions).where(schema.versions.c.name == name)
+    await tx.run(statement.values(promoted_at=rfc3339(now)))
+
+
+async def quarantine(tx: Tx, config: Config, name: str) -> None:
+    """Bar every version with this one's configuration, except stable's and previous's."""
+    version = await find(tx, name)
+    if version is None:
+        return
+    spared = {config.stable, config.aliases.get("previous")}
+    for other in await every(tx):
+        if other.config_hash == version.config_hash and other.name not in spared:
+            statement = update(schema.versions).where(schema.versions.c.name == other.name)
+            await tx.run(statement.values(quarantined=True))
+    await tx.bump()
+
+
+async def is_quarantined(tx: Tx, config_hash: str) -> bool:
+    """Whether a configuration was barred, under whatever name."""
+    statement = select(schema.versions.c.name).where(
+        schema.versions.c.config_hash == config_hash, schema.versions.c.quarantined.is_(True)
+    )
+    return await tx.one(statement) is not None
+
+
+def check_upstreams(
+    config: VersionConfig, upstreams: frozenset[str], *, param: str = "config_overrides"
+) -> None:
+    """Raises Refused (422) for a model whose upstream the relay does not know."""
+    for model, target in config.models.items():
+        if target.upstream not in upstreams:
+            where = f"{param}.models.{model}.upstream"
+            raise Refused(
+                422,
+                "unknown_upstream",
+                f"{where}: '{target.upstream}' is not an upstream of this relay; there are: "
+                f"{', '.join(sorted(upstreams)) or 'none'} (see grayscale.yaml)",
+                param=where,
+            )
+
+
+async def _free_slot(tx: Tx) -> int:
+    taken = {int(row["brake_slot"]) for row in await tx.all(select(schema.versions.c.brake_slot))}
+    for slot in range(FIRST_BRAKE_SLOT, LAST_BRAKE_SLOT + 1):
+        if slot not in taken:
+            return slot
+    raise Refused(
+        422,
+        "too_many_versions",
+        f"{len(taken)} versions exist, the most that a relay holds; withdraw some",
+        param="name",
+    )
+
+
+def _from_row(row: RowMapping) -> StoredVersion:
+    values = {key: row[key] for key in row if key != "config"}
+    return StoredVersion(config=VersionConfig.model_validate(row["config"]), **values)

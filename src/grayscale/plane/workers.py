@@ -1,0 +1,86 @@
+"""Workers as the store sees them: their sign of life, what they run, what they counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select, update
+
+from grayscale.clock import rfc3339
+from grayscale.plane.plane import Plane
+from grayscale.store import schema
+from grayscale.traffic.counters import Cells, dump_cells
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a worker hears back: the newest state, the leader's beat, how many workers live."""
+
+    config_seq: int
+    beat: int
+    workers: int
+
+
+async def flush(
+    plane: Plane,
+    *,
+    worker_id: str,
+    pid: int,
+    applied_seq: int,
+    cells: Cells,
+    in_flight: Mapping[str, int],
+) -> Beat:
+    """Write a worker's counters and sign of life in one transaction."""
+    table = schema.workers
+    async with plane.database.write() as tx:
+        known = await tx.run(
+            update(table)
+            .where(table.c.id == worker_id)
+            .values(
+                applied_seq=applied_seq,
+                flushes=table.c.flushes + 1,
+                in_flight=dict(in_flight),
+            )
+        )
+        if not known:
+            await tx.run(
+                insert(table).values(
+                    id=worker_id,
+                    pid=pid,
+                    applied_seq=applied_seq,
+                    flushes=1,
+                    in_flight=dict(in_flight),
+                )
+            )
+        if cells:
+            await tx.run(
+                insert(schema.counters).values(
+                    at=rfc3339(plane.clock.now()),
+                    span_seconds=1,
+                    worker_id=worker_id,
+                    cells=dump_cells(cells),
+                )
+            )
+        seq = await tx.one(select(schema.meta.c.number).where(schema.meta.c.key == "state_seq"))
+        beat = await tx.one(select(schema.leader.c.beat))
+        live = await tx.all(select(table.c.id))
+    return Beat(
+        config_seq=int(seq["number"]) if seq else 0,
+        beat=int(beat["beat"]) if beat else 0,
+        workers=len(live),
+    )
+
+
+async def leave(plane: Plane, worker_id: str) -> None:
+    """A worker says goodbye: splits need not be verified on it any more."""
+    async with plane.database.write() as tx:
+        await tx.run(delete(schema.workers).where(schema.workers.c.id == worker_id))
+
+
+async def applied(plane: Plane, state_seq: int) -> tuple[int, int, list[str]]:
+    """How many workers live, how many run at least this state, and which do not."""
+    async with plane.read() as tx:
+        rows = await tx.all(select(schema.workers.c.id, schema.workers.c.applied_seq))
+    lagging = [str(row["id"]) for row in rows if row["applied_seq"] < state_seq]
+    return len(rows), len(rows) - len(lagging), lagging

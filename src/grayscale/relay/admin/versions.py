@@ -1,0 +1,65 @@
+"""`/v1/admin/versions`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from grayscale.plane import configs, document, versions
+from grayscale.plane.idempotency import Answer
+from grayscale.relay.admin.context import Call, answer, bad_field, write_once
+from grayscale.store.database import Tx
+
+
+async def list_versions(call: Call) -> Response:
+    """`GET /admin/versions` and `/admin/versions/list`."""
+    async with call.plane.read() as tx:
+        config = await configs.current(tx)
+        stored = await versions.every(tx)
+    return answer({"data": [version.view(config) for version in stored], "has_more": False})
+
+
+async def show_version(call: Call) -> Response:
+    """`GET /admin/versions/{name}`; an alias will do."""
+    async with call.plane.read() as tx:
+        config = await configs.current(tx)
+        version = await versions.resolve(tx, config, call.request.path_params["name"])
+    return answer(version.view(config))
+
+
+async def create_version(call: Call) -> Response:
+    """`POST /admin/versions`: 201, or 200 if it is there already."""
+    name = call.text("name")
+    if not name:
+        raise bad_field("name", name, "must be given, such as 'v2.1.0-beta'")
+    base_name = call.text("base_version", "stable") or "stable"
+    overrides = call.body.get("config_overrides") or {}
+    if not isinstance(overrides, dict):
+        raise bad_field("config_overrides", overrides, "must be an object (a JSON merge patch)")
+
+    async def operation(tx: Tx) -> Answer:
+        config = await configs.current(tx)
+        base = await versions.resolve(tx, config, base_name)
+        version, new = await versions.create(
+            tx,
+            name=name,
+            base=base,
+            overrides=overrides,
+            upstreams=call.plane.upstreams,
+            now=call.plane.clock.now(),
+            actor=call.actor,
+        )
+        if new and await document.active(tx) is None:
+            aliases = {**config.aliases, "beta": version.name}
+            config = await configs.put(
+                tx,
+                replace(config, aliases=aliases),
+                now=call.plane.clock.now(),
+                actor=call.actor,
+                reason=f"version {version.name} created",
+            )
+        return Answer(201 if new else 200, version.view(config))
+
+    done, _ = await write_once(call, operation)
+    return answer(done.body, done.status)

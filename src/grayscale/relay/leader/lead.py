@@ -1,0 +1,83 @@
+"""Who leads: the one worker that holds the store's lease runs judge, guard, reconciler, outbox.
+
+A worker that sees the leader's beat stand still for 5 s of its own monotonic clock takes over
+with a higher fence; the old leader's next transaction finds its fence outdated and does nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from grayscale.plane.plane import Plane
+from grayscale.store import schema
+from grayscale.store.database import Tx
+
+TAKE_OVER_AFTER_SECONDS = 5.0
+
+
+class Lease:
+    """This worker's view of who leads."""
+
+    def __init__(self, plane: Plane, worker_id: str) -> None:
+        self._plane = plane
+        self._worker_id = worker_id
+        self._fence: int | None = None
+        self._seen: tuple[int, int] | None = None
+        self._seen_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Lease {self._worker_id} {'leads' if self.held else 'follows'}>"
+
+    @property
+    def held(self) -> bool:
+        """Whether this worker believes that it leads; `beat` makes sure."""
+        return self._fence is not None
+
+    async def try_take(self) -> bool:
+        """Take the lease if nobody holds it, or its holder stands still."""
+        table = schema.leader
+        async with self._plane.database.read() as tx:
+            row = await tx.one(select(table))
+        if row is None:
+            return False
+        seen = (int(row["fence"]), int(row["beat"]))
+        now = self._plane.clock.monotonic()
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        stands_still = now - self._seen_at >= TAKE_OVER_AFTER_SECONDS
+        if row["holder"] is not None and not stands_still:
+            return False
+        fence = seen[0] + 1
+        async with self._plane.database.write() as tx:
+            taken = await tx.run(
+                update(table)
+                .where(table.c.fence == seen[0], table.c.beat == seen[1])
+                .values(holder=self._worker_id, fence=fence, beat=table.c.beat + 1)
+            )
+        self._fence = fence if taken else None
+        return self.held
+
+    async def beat(self, tx: Tx) -> bool:
+        """Prove the lease inside a transaction; False if another worker leads by now."""
+        table = schema.leader
+        held = await tx.run(
+            update(table)
+            .where(table.c.holder == self._worker_id, table.c.fence == self._fence)
+            .values(beat=table.c.beat + 1)
+        )
+        if not held:
+            self._fence = None
+        return self.held
+
+    async def give_up(self) -> None:
+        """Leave the lease to the others at once (a clean stop)."""
+        if self._fence is None:
+            return
+        table = schema.leader
+        async with self._plane.database.write() as tx:
+            await tx.run(
+                update(table)
+                .where(table.c.holder == self._worker_id, table.c.fence == self._fence)
+                .values(holder=None)
+            )
+        self._fence = None

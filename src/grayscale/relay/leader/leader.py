@@ -1,0 +1,104 @@
+"""The leader: one worker that watches releases, tells people, and calls conductors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import func, select
+
+from grayscale.errors import GrayscaleError
+from grayscale.plane import folding, idempotency
+from grayscale.plane.plane import Plane
+from grayscale.relay.leader.lead import Lease
+from grayscale.relay.leader.watch import RollbackCarrier, Watcher
+from grayscale.store import schema
+
+_log = logging.getLogger(__name__)
+TICK_SECONDS = 1.0
+_HOUSEKEEPING_EVERY_TICKS = 60
+
+
+class Leader:
+    """Runs in every worker; acts in the one that holds the lease.
+
+    `side_jobs` are what the leader does beside its transaction, each in its own time (telling
+    people, calling conductors): a receiver or a Prefect that hangs never delays a rollback.
+    """
+
+    def __init__(
+        self, plane: Plane, worker_id: str, side_jobs: tuple[Callable[[], Awaitable[object]], ...]
+    ) -> None:
+        self._plane = plane
+        self._lease = Lease(plane, worker_id)
+        self._side_jobs = side_jobs
+        self._ticks = 0
+
+    async def run(self) -> None:
+        """Lead whenever the lease allows, until cancelled."""
+        try:
+            while True:
+                await self._once()
+                await self._plane.clock.sleep(TICK_SECONDS)
+        finally:
+            await self._give_up()
+
+    async def _once(self) -> None:
+        try:
+            if self._lease.held or await self._lease.try_take():
+                await self._lead()
+        except GrayscaleError as error:
+            _log.warning("leader: %s", error)
+
+    async def _lead(self) -> None:
+        watcher, carrier = Watcher(self._plane), RollbackCarrier(self._plane)
+        jobs = [asyncio.create_task(self._repeat(job)) for job in self._side_jobs]
+        try:
+            before = self._plane.clock.monotonic()
+            while True:
+                now = self._plane.clock.monotonic()
+                if not await self._tick(watcher, carrier, now - before):
+                    return
+                before = now
+                await self._plane.clock.sleep(TICK_SECONDS)
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def _tick(self, watcher: Watcher, carrier: RollbackCarrier, elapsed: float) -> bool:
+        try:
+            async with self._plane.write() as tx:
+                if not await self._lease.beat(tx):
+                    return False
+                await watcher.tick(tx)
+                await carrier.tick(tx, elapsed)
+            self._ticks += 1
+            if self._ticks % _HOUSEKEEPING_EVERY_TICKS == 0:
+                await self._keep_house()
+        except GrayscaleError as error:
+            _log.warning("leader: this look failed, the next one is due in 1 s: %s", error)
+        return True
+
+    async def _keep_house(self) -> None:
+        now = self._plane.clock.now()
+        async with self._plane.write() as tx:
+            cursor = await tx.one(select(func.min(schema.judging.c.cursor).label("cursor")))
+            judged = cursor["cursor"] if cursor else None
+            await folding.fold(tx, now=now, judged_up_to=judged)
+            await idempotency.forget_old(tx, now=now)
+
+    async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await job()
+            except GrayscaleError as error:
+                _log.warning("leader: %s", error)
+            await self._plane.clock.sleep(TICK_SECONDS)
+
+    async def _give_up(self) -> None:
+        try:
+            await self._lease.give_up()
+        except GrayscaleError as error:
+            _log.warning("leader: the lease could not be given up: %s", error)

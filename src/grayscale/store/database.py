@@ -1,0 +1,212 @@
+"""The control store's door: one way to read, one way to write.
+
+A write is one transaction that holds the store's write lock from its first statement
+(`BEGIN IMMEDIATE` on SQLite, the `writer` row `FOR UPDATE` on PostgreSQL), so that what it reads
+is still true when it commits. Foreign exceptions end here: StoreUnavailable or StoreLost.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql import Executable
+
+from grayscale.errors import StoreLost, StoreUnavailable
+from grayscale.store import schema
+from grayscale.store.migrate import upgrade
+
+_BUSY_SECONDS = 5.0
+_MARKER = "store.id"
+
+
+class Tx:
+    """One transaction; `bumped` is the state sequence that it raised, if it did."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self.bumped: int | None = None
+
+    async def one(self, statement: Executable) -> RowMapping | None:
+        """The first row, or None."""
+        return (await self._connection.execute(statement)).mappings().first()
+
+    async def all(self, statement: Executable) -> list[RowMapping]:
+        """Every row."""
+        return list((await self._connection.execute(statement)).mappings())
+
+    async def run(self, statement: Executable) -> int:
+        """Carry out a write; returns how many rows it touched."""
+        return int((await self._connection.execute(statement)).rowcount)
+
+    async def insert(self, statement: Executable) -> Any:
+        """Insert one row; returns its primary key."""
+        key = (await self._connection.execute(statement)).inserted_primary_key
+        return key[0] if key else None
+
+    async def bump(self) -> int:
+        """Raise the state sequence: every worker will load a new snapshot."""
+        if self.bumped is None:
+            where = schema.meta.c.key == "state_seq"
+            statement = update(schema.meta).where(where)
+            await self.run(statement.values(number=schema.meta.c.number + 1))
+            row = await self.one(select(schema.meta.c.number).where(where))
+            if row is None:
+                raise StoreLost("the control store has no state_seq; restore it from a backup")
+            self.bumped = int(row["number"])
+        return self.bumped
+
+
+class Database:
+    """An open control store."""
+
+    def __init__(self, engine: AsyncEngine, path: Path | None) -> None:
+        self._engine = engine
+        self._path = path
+        self._identity = _identity(path)
+
+    @property
+    def path(self) -> Path | None:
+        """SQLite's file; None elsewhere."""
+        return self._path
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """A consistent look; nothing is written."""
+        async with self._transaction(write=False) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Tx]:
+        """A transaction that holds the write lock; commits at the end, or does nothing."""
+        async with self._transaction(write=True) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _transaction(self, *, write: bool) -> AsyncIterator[Tx]:
+        self.check_identity()
+        try:
+            async with self._engine.connect() as raw:
+                connection = await raw.execution_options(grayscale_write=write)
+                async with connection.begin():
+                    tx = Tx(connection)
+                    if write and self._path is None:
+                        lock = select(schema.meta).where(schema.meta.c.key == "writer")
+                        await tx.one(lock.with_for_update())
+                    yield tx
+        except SQLAlchemyError as error:
+            self.check_identity()
+            raise StoreUnavailable(f"the control store did not answer: {_short(error)}") from error
+
+    def check_identity(self) -> None:
+        """Raises StoreLost if SQLite's file is gone or is another one."""
+        if self._path is not None and _identity(self._path) != self._identity:
+            raise StoreLost(
+                f"the control store {self._path} is gone or was replaced; stop the relay and put "
+                "the file back (or start with an empty data directory)"
+            )
+
+    async def close(self) -> None:
+        """Give back every connection."""
+        await self._engine.dispose()
+
+
+async def open_database(data_dir: Path, url: str | None = None) -> Database:
+    """Open the store, creating it only where there never was one; migrates it.
+
+    Raises StoreLost if the data directory had a store whose file is gone, StoreUnavailable if
+    it cannot be opened.
+    """
+    path = None if url else data_dir / "grayscale.db"
+    if path is not None:
+        _create_once(path, data_dir / _MARKER)
+    engine = _engine(path, url)
+    try:
+        async with engine.connect() as raw:
+            connection = await raw.execution_options(grayscale_write=True)
+            async with connection.begin():
+                await connection.run_sync(upgrade)
+                await _first_rows(Tx(connection))
+    except SQLAlchemyError as error:
+        await engine.dispose()
+        raise StoreUnavailable(
+            f"the control store {path or 'at store_url'} cannot be opened: {_short(error)}"
+        ) from error
+    return Database(engine, path)
+
+
+def _engine(path: Path | None, url: str | None) -> AsyncEngine:
+    if path is None:
+        return create_async_engine(str(url), pool_size=4, pool_pre_ping=True)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///file:{path.resolve()}?mode=rw&uri=true",
+        connect_args={"timeout": _BUSY_SECONDS},
+        pool_size=4,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves, below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _on_begin(connection: Any) -> None:
+        write = connection.get_execution_options().get("grayscale_write", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _create_once(path: Path, marker: Path) -> None:
+    if path.exists():
+        return
+    if marker.exists():
+        raise StoreLost(
+            f"{path} is missing, but {marker} says that there was a store here; put the file "
+            "back, or start with an empty data directory"
+        )
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        marker.write_text("this data directory has a control store\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be created: {error.strerror}") from error
+
+
+async def _first_rows(tx: Tx) -> None:
+    if await tx.one(select(schema.meta).where(schema.meta.c.key == "store_id")):
+        return
+    await tx.run(
+        schema.meta.insert().values(
+            [
+                {"key": "store_id", "text": f"store_{secrets.token_hex(8)}", "number": 0},
+                {"key": "writer", "text": "", "number": 0},
+                {"key": "state_seq", "text": "", "number": 0},
+            ]
+        )
+    )
+    await tx.run(schema.leader.insert().values(id=1, holder=None, fence=0, beat=0))
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _short(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).splitlines()[0][:200]
