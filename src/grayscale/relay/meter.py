@@ -1,0 +1,118 @@
+"""A worker's counters in memory: counted at the start, settled at the end under the same key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from grayscale.relay.metering import Usage
+from grayscale.traffic.counters import Cell, CellKey, Cells, bucket_of, merge_cells
+from grayscale.traffic.outcomes import Outcome
+from grayscale.traffic.versions import Price
+
+_FIELD = {
+    Outcome.OK: "ok",
+    Outcome.UPSTREAM_ERROR: "upstream_error",
+    Outcome.CONFIG_ERROR: "config_error",
+    Outcome.REJECTED: "rejected",
+    Outcome.CLIENT_GONE: "client_gone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When what of one answer was there, in seconds of the loop's clock."""
+
+    received: float
+    first_content: float | None
+    ended: float
+
+
+class Meter:
+    """The cells counted since the last `take`."""
+
+    def __init__(self) -> None:
+        self._cells: Cells = {}
+
+    def take(self) -> Cells:
+        """What was counted since the last `take`; counting goes on from zero."""
+        taken, self._cells = self._cells, {}
+        return taken
+
+    def put_back(self, cells: Cells) -> None:
+        """Keep cells that could not be written, for the next `take`."""
+        merge_cells(self._cells, cells)
+
+    def start(self, key: CellKey, price: Price | None) -> Tally:
+        """Count a request as started; its tally wants exactly one outcome."""
+        self.cell(key).started += 1
+        return Tally(key, price, self.cell)
+
+    def cell(self, key: CellKey) -> Cell:
+        """The cell of `key` since the last `take`."""
+        found = self._cells.get(key)
+        if found is None:
+            found = self._cells[key] = Cell()
+        return found
+
+
+class Tally:
+    """The counting of one started request; the first outcome given is the one that counts."""
+
+    __slots__ = ("_cell", "_key", "_price", "_settled")
+
+    def __init__(self, key: CellKey, price: Price | None, cell: Callable[[CellKey], Cell]) -> None:
+        self._key = key
+        self._price = price
+        self._cell = cell
+        self._settled = False
+
+    def spent(self, usage: Usage | None) -> None:
+        """Count tokens and their cost, whatever became of the answer."""
+        if usage is None:
+            return
+        cell = self._cell(self._key)
+        cell.tokens_in += usage.tokens_in
+        cell.tokens_out += usage.tokens_out
+        cell.tokens_cached += usage.tokens_cached
+        cell.cost_usd += usage.cost_usd(self._price)
+
+    def ok(self, timing: Timing) -> None:
+        """The request was answered whole."""
+        cell = self._settle(Outcome.OK)
+        if cell is None:
+            return
+        duration = bucket_of((timing.ended - timing.received) * 1000)
+        latency = duration
+        if timing.first_content is not None:
+            latency = bucket_of((timing.first_content - timing.received) * 1000)
+            cell.ttft[latency] = cell.ttft.get(latency, 0) + 1
+        cell.latency[latency] = cell.latency.get(latency, 0) + 1
+        cell.duration[duration] = cell.duration.get(duration, 0) + 1
+
+    def failed(self, outcome: Outcome, code: int, *, failed_over: bool = False) -> None:
+        """The request ended in `outcome`, for which `code` is the HTTP status."""
+        cell = self._settle(outcome)
+        if cell is None:
+            return
+        cell.by_code[str(code)] = cell.by_code.get(str(code), 0) + 1
+        cell.failed_over += failed_over
+
+    def gone(self, waited_seconds: float | None) -> None:
+        """The caller left, or this side ended the request; nobody's failure.
+
+        `waited_seconds` is how long he waited in vain; None if the answer had begun.
+        """
+        cell = self._settle(Outcome.CLIENT_GONE)
+        if cell is not None and waited_seconds is not None:
+            bucket = bucket_of(waited_seconds * 1000)
+            cell.gone_after[bucket] = cell.gone_after.get(bucket, 0) + 1
+
+    def _settle(self, outcome: Outcome) -> Cell | None:
+        if self._settled:
+            return None
+        self._settled = True
+        cell = self._cell(self._key)
+        name = _FIELD[outcome]
+        setattr(cell, name, getattr(cell, name) + 1)
+        return cell

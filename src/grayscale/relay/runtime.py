@@ -1,0 +1,80 @@
+"""What one worker runs on: the state that its requests, its loops and its admin app share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from grayscale.clock import Clock, SystemClock
+from grayscale.relay.brake import Brake
+from grayscale.relay.failover import FailoverBudget
+from grayscale.relay.inflight import InFlight
+from grayscale.relay.meter import Meter
+from grayscale.relay.rates import Rates
+from grayscale.relay.routing import Routing
+from grayscale.relay.targets import Target, targets_from
+from grayscale.settings import Settings
+from grayscale.traffic.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Health:
+    """What `/readyz` tells: ready or not, and why it is only half well."""
+
+    draining: bool = False
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def report(self, part: str, problem: str | None) -> None:
+        """Set or clear (None) the problem of one part."""
+        if problem is None:
+            self.reasons.pop(part, None)
+        elif self.reasons.get(part) != problem:
+            self.reasons[part] = problem
+            _log.warning("%s: %s", part, problem)
+
+
+class Runtime:
+    """One worker's state; `routing` is swapped whole, never changed."""
+
+    def __init__(self, settings: Settings, brake: Brake, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.limits = settings.limits
+        self.clock = clock or SystemClock()
+        self.brake = brake
+        self.meter = Meter()
+        self.in_flight = InFlight()
+        self.rates = Rates()
+        self.failover = FailoverBudget()
+        self.health = Health()
+        self.routing: Routing | None = None
+        self.workers = 1
+        self.watched = True
+        self.flush_wanted = asyncio.Event()
+        self._targets: dict[str, Target] = targets_from(settings.upstreams)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The state that requests are served by now; None before the first one."""
+        return self.routing.snapshot if self.routing is not None else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether this worker takes requests."""
+        return self.routing is not None and not self.health.draining
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Serve by `snapshot` from now on; raises RoutingError and keeps the old one."""
+        asks_for_usage = self.settings.metering == "usage"
+        routing = Routing(snapshot, self._targets, self.limits, asks_for_usage=asks_for_usage)
+        if self.snapshot is None or self.snapshot.release_id != snapshot.release_id:
+            self.failover = FailoverBudget()
+        self.routing = routing
+        self.workers = max(1, snapshot.workers)
+        self.rates.keep_only({key.id for key in snapshot.keys.values()})
+
+    def is_banned(self, brake_slot: int) -> bool:
+        """Whether a version may get no traffic: its brake is on, or nobody is watching."""
+        return not self.watched or self.brake.banned(brake_slot)

@@ -1,0 +1,163 @@
+"""Server-sent events on their way through: whole events pass as bytes, a few are looked into.
+
+Pure: bytes in, bytes out. An event leaves only when it is whole, so that a cut stream can still be
+ended with an error event. Most chunks cost one regular expression; JSON is read only in events
+that carry usage, an error or an ending.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from grayscale.relay.metering import Usage, UsageFields
+
+_BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_INTERESTING = re.compile(
+    rb'\[DONE\]|"usage"\s*:\s*\{|"error"\s*:\s*[{"]|response\.(?:completed|incomplete|failed)'
+    rb'|"type"\s*:\s*"error"|^event:\s*error',
+    re.MULTILINE,
+)
+_CONTENT = re.compile(
+    rb'"(?:content|text|delta|arguments|reasoning_content|reasoning|refusal)"\s*:\s*"[^"]'
+)
+_ENDINGS = frozenset({"response.completed", "response.incomplete"})
+_LONGEST_BOUNDARY = 4
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+
+class EventTooLong(Exception):
+    """An event that is longer than any that the relay keeps in memory."""
+
+
+class _Response(msgspec.Struct):
+    usage: UsageFields | None = None
+
+
+class _Data(msgspec.Struct):
+    type: str | None = None
+    error: msgspec.Raw | None = None
+    usage: UsageFields | None = None
+    choices: list[msgspec.Raw] | None = None
+    response: _Response | None = None
+
+
+_DATA = msgspec.json.Decoder(_Data)
+
+
+class EventScanner:
+    """What one stream has shown so far."""
+
+    __slots__ = (
+        "_held",
+        "_strips_usage",
+        "content_seen",
+        "data_seen",
+        "done",
+        "error",
+        "error_event",
+        "usage",
+    )
+
+    def __init__(self, *, strips_usage: bool) -> None:
+        self._strips_usage = strips_usage
+        self._held = bytearray()
+        self.data_seen = False
+        self.content_seen = False
+        self.done = False
+        self.error: bytes | None = None
+        self.error_event = b""
+        self.usage: Usage | None = None
+
+    def has_ended(self) -> bool:
+        """Whether nothing more comes out: an ending or an error was seen."""
+        return self.done or self.error is not None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events that `chunk` completes, less those that the caller did not ask for.
+
+        After an ending or an error nothing more comes out; an error's own event does not either
+        (it is in `error`).
+        """
+        whole = chunk if not self._held and chunk.endswith(b"\n\n") else self._completed(chunk)
+        if not whole or self.has_ended():
+            return b""
+        if not self.content_seen:
+            self.content_seen = _CONTENT.search(whole) is not None
+        if _INTERESTING.search(whole) is not None:
+            whole = b"".join(self._inspected(whole))
+        self.data_seen = self.data_seen or b"data:" in whole
+        return whole
+
+    def finish(self) -> bytes:
+        """The upstream is done: an ending without its blank line still is one."""
+        if not self._held:
+            return b""
+        return self.feed(b"\n\n")
+
+    def _completed(self, chunk: bytes) -> bytes:
+        """Everything up to the last event boundary; the rest is held back."""
+        looked_at = max(0, len(self._held) - _LONGEST_BOUNDARY + 1)
+        self._held += chunk
+        end = 0
+        for boundary in _BOUNDARY.finditer(self._held, looked_at):
+            end = boundary.end()
+        if len(self._held) - end > MAX_EVENT_BYTES:
+            raise EventTooLong
+        whole = bytes(self._held[:end])
+        del self._held[:end]
+        return whole
+
+    def _inspected(self, whole: bytes) -> Iterator[bytes]:
+        for event in _events(whole):
+            name, data = _name_and_data(event)
+            if data.strip() == b"[DONE]":
+                self.done = True
+                yield event
+                return
+            if not self._is_stripped(name, data):
+                if self.error is not None:
+                    self.error_event = event
+                    return
+                yield event
+            if self.done:
+                return
+
+    def _is_stripped(self, name: bytes, data: bytes) -> bool:
+        """Take in what a JSON event says; whether the caller is not to see it."""
+        try:
+            told = _DATA.decode(data)
+        except msgspec.DecodeError:
+            return False  # passed on as sent: its meaning is between upstream and caller
+        if told.error is not None or name == b"error" or told.type == "error":
+            self.error = data
+        usage = told.usage or (told.response.usage if told.response is not None else None)
+        if usage is not None:
+            self.usage = usage.read()
+        if told.type in _ENDINGS:
+            self.done = True
+        if told.type == "response.failed":
+            self.error, self.done = data, True
+        return self._strips_usage and told.usage is not None and told.choices == []
+
+
+def _events(whole: bytes) -> Iterator[bytes]:
+    start = 0
+    for boundary in _BOUNDARY.finditer(whole):
+        yield whole[start : boundary.end()]
+        start = boundary.end()
+
+
+def _name_and_data(event: bytes) -> tuple[bytes, bytes]:
+    name, data = b"", []
+    for line in _LINE_END.split(event):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return name, b"\n".join(data)
