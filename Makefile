@@ -3,7 +3,7 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON ?=
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CODE := src flows tasks tests tools benchmarks
 export PYTHONPATH := src:.
 
