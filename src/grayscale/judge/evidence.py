@@ -1,0 +1,123 @@
+"""E-processes: evidence that stays honest however often it is looked at.
+
+Each is a mixture of likelihood ratios that under its null hypothesis has expectation 1 at most,
+at every time, so that it ever reaches 1/alpha with probability alpha at most (Ville). The
+relative test conditions on how many requests failed in both arms together (Lindon & Malek,
+NeurIPS 2022, arXiv:2011.03567) and is therefore blind to a failure rate that moves for both. The
+mixture over start times (e-detectors: Shin, Ramdas, Rinaldo, arXiv:2203.03532) finds what goes
+wrong late. Averages of e-processes are e-processes under any dependence (Vovk & Wang, 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
+_FIRST_START = 0.5
+_LATER_STARTS = 400
+_CEILING = 1e200
+_EXPONENT_LIMIT = 400.0
+
+
+@dataclass(frozen=True, slots=True)
+class EProcess:
+    """Evidence against one null hypothesis: mass that has started, per alternative, and the rest.
+
+    `intervals` counts those that told something; each but the first may be the one in which the
+    trouble began.
+    """
+
+    masses: tuple[float, ...]
+    rest: float = 1.0
+    intervals: int = 0
+
+    @property
+    def value(self) -> float:
+        """The e-value: how many times likelier the counts are if something is wrong."""
+        return sum(self.masses) + self.rest
+
+    def after(self, log_ratios: Sequence[float]) -> EProcess:
+        """The process after an interval with these log likelihood ratios per alternative."""
+        starting = min(self._starting(), self.rest)
+        share = starting / len(self.masses)
+        grown = tuple(
+            min((mass + share) * _bounded_exp(log_ratio), _CEILING)
+            for mass, log_ratio in zip(self.masses, log_ratios, strict=True)
+        )
+        return EProcess(grown, self.rest - starting, self.intervals + 1)
+
+    def _starting(self) -> float:
+        if self.intervals == 0:
+            return _FIRST_START
+        return (1 - _FIRST_START) / _LATER_STARTS
+
+
+def fresh(alternatives: int) -> EProcess:
+    """A process that has seen nothing."""
+    return EProcess((0.0,) * alternatives)
+
+
+def relative_log_ratios(
+    bad: tuple[int, int], total: tuple[float, float], *, null: float, ratios: Sequence[float]
+) -> list[float]:
+    """Odds of candidate to stable: each of `ratios` against at most (or least) `null`.
+
+    `bad` and `total` are (stable, candidate). Given the margins, the candidate's share of the bad
+    ones is below a binomial in convex order (Hoeffding 1963), and the ratio is convex.
+    """
+    share_null = _share(null, total)
+    shares = [_share(ratio, total) for ratio in ratios]
+    if not 0 < share_null < 1:
+        return [0.0] * len(shares)
+    return [
+        bad[1] * math.log(share / share_null) + bad[0] * math.log((1 - share) / (1 - share_null))
+        for share in shares
+    ]
+
+
+def absolute_log_ratios(
+    bad: int, total: int, *, null: float, rates: Sequence[float]
+) -> list[float]:
+    """A rate of one arm alone: each of `rates` against `null`, as its limit."""
+    good = total - bad
+    return [
+        bad * math.log(rate / null) + good * math.log((1 - rate) / (1 - null)) for rate in rates
+    ]
+
+
+def rates_above(limit: float) -> tuple[float, ...]:
+    """Alternatives to a rate of `limit` at most, from a little above to nearly everything."""
+    near = tuple(min(limit * factor, (1 + limit) / 2) for factor in (1.3, 1.6, 2.5, 5.0))
+    return (*near, limit + (1 - limit) * 0.5, limit + (1 - limit) * 0.9)
+
+
+def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
+    """Fisher's exact test: how likely the candidate, no worse, has that many of the bad ones.
+
+    `bad` and `total` are (stable, candidate); 1 where there is nothing to compare.
+    """
+    all_bad, everything = sum(bad), sum(total)
+    if not all(total) or not all_bad:
+        return 1.0
+    log_all = _log_choose(everything, all_bad)
+    terms = (
+        math.exp(_log_choose(total[1], k) + _log_choose(total[0], all_bad - k) - log_all)
+        for k in range(max(bad[1], all_bad - total[0]), min(all_bad, total[1]) + 1)
+    )
+    return min(math.fsum(terms), 1.0)
+
+
+def _share(ratio: float, total: tuple[float, float]) -> float:
+    weighted = ratio * total[1]
+    everything = weighted + total[0]
+    return weighted / everything if everything > 0 else 0.0
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _bounded_exp(exponent: float) -> float:
+    return math.exp(min(exponent, _EXPONENT_LIMIT))

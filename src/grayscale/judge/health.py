@@ -1,0 +1,72 @@
+"""Evidence that a candidate is good: promotion is earned, never a default.
+
+Either a failure rate above the limit or doubled odds of failure must be excluded at 1 in 20,
+with evidence of this step alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from grayscale.judge.evidence import absolute_log_ratios, relative_log_ratios
+from grayscale.judge.state import Health
+from grayscale.judge.values import Arm
+
+NEEDED_E_VALUE = 20.0
+_BETTER_RATES = (0.01, 0.1, 0.3, 0.6)  # as shares of the limit
+_BETTER_WEIGHTS = (0.3, 0.25, 0.35, 0.1)
+_DOUBLED = 2.0
+_NOT_WORSE_RATIOS = (1.0, 0.7)
+_EXPONENT_LIMIT = 400.0
+
+NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
+
+
+def with_interval(
+    health: Health, *, stable: Arm, candidate: Arm, exposed: tuple[float, float], limit: float
+) -> Health:
+    """The evidence after one more interval; only candidate requests whose end is known count."""
+    answered = sum(candidate.latency_counts)
+    known = answered if candidate.latency_counts else candidate.requests - candidate.errors
+    resolved = candidate.errors + max(known, 0)
+    absolute = absolute_log_ratios(
+        candidate.errors, resolved, null=limit, rates=[limit * share for share in _BETTER_RATES]
+    )
+    relative = relative_log_ratios(
+        (stable.errors, candidate.errors), exposed, null=_DOUBLED, ratios=_NOT_WORSE_RATIOS
+    )
+    return replace(
+        health,
+        absolute=_sums(health.absolute, absolute),
+        relative=_sums(health.relative, relative),
+        resolved=health.resolved + resolved,
+        bad=health.bad + candidate.errors,
+    )
+
+
+def without_absolute(health: Health) -> Health:
+    """The evidence while stable itself is beyond the limit: failures then say nothing."""
+    return replace(health, absolute=NO_HEALTH.absolute)
+
+
+def below_limit(health: Health) -> float:
+    """The e-value against "the candidate fails more often than the limit allows"."""
+    return _mixture(health.absolute, _BETTER_WEIGHTS)
+
+
+def not_doubled(health: Health) -> float:
+    """The e-value against "the candidate's odds of failure are twice stable's"."""
+    return _mixture(health.relative, (0.5, 0.5))
+
+
+def _mixture(log_ratios: Sequence[float], weights: Sequence[float]) -> float:
+    return sum(
+        weight * math.exp(min(log_ratio, _EXPONENT_LIMIT))
+        for weight, log_ratio in zip(weights, log_ratios, strict=True)
+    )
+
+
+def _sums(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(mine + theirs for mine, theirs in zip(one, other, strict=True))

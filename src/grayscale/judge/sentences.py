@@ -1,0 +1,151 @@
+"""Verdicts in one sentence with numbers, for whoever reads them at 2 a.m."""
+
+from __future__ import annotations
+
+from grayscale.judge.gates import Gate
+from grayscale.judge.health import below_limit, not_doubled
+from grayscale.judge.state import Counts, GateState, JudgeState
+from grayscale.judge.values import Interval
+
+_ENOUGH_IN_STEP = 20
+_UNCOUNTABLE = 1_000_000
+
+
+def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float) -> str:
+    """Why the candidate is taken away; `gate` is the one that said most."""
+    in_step = gate_state.step.candidate >= _ENOUGH_IN_STEP
+    counts = gate_state.step if in_step else gate_state.total
+    against = "within the limit" if gate.limit_rate is not None else "as good as stable"
+    return (
+        f"Rolled back after {duration(state.seconds)} at {state.weight_percent:g} %: "
+        f"{_compared(counts, _bad(gate))}{_limit(gate)}; a version {against} would look "
+        f"this bad at most once in {_times(e_value)} releases."
+    )
+
+
+def healthy(state: JudgeState) -> str:
+    """What the evidence of health is."""
+    counts = state.gates[0].step
+    absolute, relative = below_limit(state.health), not_doubled(state.health)
+    excluded = (
+        f"a failure rate above {state.settings.error_threshold_percent:g} %"
+        if absolute >= relative
+        else "a version that fails twice as often as stable"
+    )
+    return (
+        f"Healthy at {state.weight_percent:g} %: {_compared(counts, 'failed')}; {excluded} would "
+        f"look this good at most once in {_times(max(absolute, relative))} times."
+    )
+
+
+def too_few(state: JudgeState) -> str:
+    """There are too few requests to say anything."""
+    seen = state.health.resolved
+    return (
+        f"Not enough data at {state.weight_percent:g} %: {seen:,} of the "
+        f"{state.settings.min_requests:,} candidate requests that a verdict needs; "
+        f"{state.health.bad:,} failed."
+    )
+
+
+def not_excluded(state: JudgeState) -> str:
+    """There are requests enough, but they show neither harm nor health."""
+    counts = state.gates[0].step
+    return (
+        f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, 'failed')}; a "
+        f"failure rate above {state.settings.error_threshold_percent:g} % cannot be excluded yet."
+    )
+
+
+def above_limit(state: JudgeState, gate: Gate, counts: Counts) -> str:
+    """The candidate is beyond a limit, but it may be chance."""
+    return (
+        f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, _bad(gate))}"
+        f"{_limit(gate)}; it may be chance, more requests will tell."
+    )
+
+
+def suspicious(state: JudgeState, e_value: float) -> str:
+    """There is some evidence of harm."""
+    return (
+        f"Not enough evidence at {state.weight_percent:g} %: the candidate looks worse than one "
+        f"good release in {_times(e_value)}, which is not enough to roll it back, and too much to "
+        f"go on; {_compared(state.gates[0].step, 'failed')}."
+    )
+
+
+def unmeasured(state: JudgeState, gate: Gate) -> str:
+    """A rule of the plan watches what nothing reports."""
+    return (
+        f"Not enough data at {state.weight_percent:g} %: nothing reports what {gate.name} watches."
+    )
+
+
+def upstream(state: JudgeState, gate: Gate, counts: Counts) -> str:
+    """Stable is beyond a limit itself."""
+    return (
+        f"On hold at {state.weight_percent:g} %: in the last two minutes "
+        f"{_compared(counts, _bad(gate))}{_limit(gate)}; stable itself is beyond it, so "
+        "the upstream is the likely cause."
+    )
+
+
+def missing(state: JudgeState, arm: str) -> str:
+    """A version gets no requests in spite of its weight."""
+    share = state.weight_percent if arm == "candidate" else 100 - state.weight_percent
+    name = "the candidate" if arm == "candidate" else "stable"
+    return f"On hold: {name} should have {share:g} % of the requests, but has had none at all."
+
+
+def unverified(state: JudgeState) -> str:
+    """Not every worker runs the split."""
+    return f"On hold: not every worker is known to run the split of {state.weight_percent:g} %."
+
+
+def stale(interval: Interval) -> str:
+    """Counters are missing."""
+    return (
+        f"On hold at {interval.weight_percent:g} %: the counters of the last "
+        f"{duration(interval.seconds)} are not complete; they are left out."
+    )
+
+
+def duration(seconds: float) -> str:
+    """160 as "2 m 40 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} m"
+    return f"{minutes} m {rest} s" if minutes else f"{rest} s"
+
+
+def _compared(counts: Counts, what: str) -> str:
+    return (
+        f"{counts.candidate_bad:,} of {counts.candidate:,} candidate requests {what} "
+        f"({_percent(counts.candidate_rate)}) against {counts.stable_bad:,} of {counts.stable:,} "
+        f"on stable ({_percent(counts.stable_rate)})"
+    )
+
+
+def _bad(gate: Gate) -> str:
+    match gate.measure:
+        case "slower":
+            return f"took longer than {gate.bound:g} ms"
+        case "past_quantile":
+            return f"were slower than stable's past p{gate.bound * 100:g}"
+        case "codes":
+            return f"answered {', '.join(str(code) for code in gate.codes)}"
+        case _:
+            return "failed"
+
+
+def _limit(gate: Gate) -> str:
+    return "" if gate.limit_rate is None else f", with {_percent(gate.limit_rate)} as the limit"
+
+
+def _percent(rate: float) -> str:
+    return f"{rate * 100:.1f} %"
+
+
+def _times(e_value: float) -> str:
+    return "a million" if e_value >= _UNCOUNTABLE else f"{int(e_value):,}"

@@ -1,0 +1,133 @@
+"""What the judge is told and what it answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from grayscale.errors import GrayscaleError
+
+
+class JudgeInputError(GrayscaleError, ValueError):
+    """Counters or settings that cannot be true; the state is left as it was."""
+
+
+def _latency_edges() -> tuple[float, ...]:
+    """Upper bucket edges in ms, each 5 % above the one before, from 1 ms to 10 minutes."""
+    count = math.ceil(math.log(600_000) / math.log(1.05)) + 1
+    return tuple(round(1.05**exponent, 4) for exponent in range(count))
+
+
+LATENCY_EDGES_MS = _latency_edges()
+BUCKETS = len(LATENCY_EDGES_MS) + 1
+
+
+class Outcome(StrEnum):
+    """The judge's three answers."""
+
+    HEALTHY = "healthy"
+    HARMFUL = "harmful"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Cause(StrEnum):
+    """Why a verdict is not `healthy`."""
+
+    CANDIDATE = "candidate"
+    UPSTREAM = "upstream"
+    NOT_ENOUGH_DATA = "not_enough_data"
+    SPLIT_MISMATCH = "split_mismatch"
+    STALE_METRICS = "stale_metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One version's counters of one interval.
+
+    `requests` started in the interval (those rejected or given up by their caller left out);
+    `errors` and `latency_counts` may also tell of requests that started in an earlier one.
+    `latency_counts` counts successful requests per bucket of LATENCY_EDGES_MS, one more above;
+    empty: no latencies are known, and every request that did not fail succeeded. `by_code`
+    counts failed requests by HTTP status.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency_counts: Sequence[int] = ()
+    by_code: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What happened between two looks; ids rise.
+
+    `step_seconds` is what the step has been watched so far. Not `fresh`: a worker's counters are
+    missing. Not `split_verified`: some worker does not run the split.
+    """
+
+    id: int
+    seconds: float
+    step: int
+    weight_percent: float
+    step_seconds: float
+    soak_done: bool
+    stable: Arm
+    candidate: Arm
+    fresh: bool = True
+    split_verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A guard rail of the plan: `metric` must stay at or below `limit`.
+
+    For `error_code` the rule watches how often `codes` are answered, compared with stable. A rule
+    that does not roll back is only reported when it is broken.
+    """
+
+    name: str
+    metric: str
+    limit: float = 0.0
+    codes: tuple[int, ...] = ()
+    rolls_back: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the judge holds a candidate to.
+
+    `alpha` bounds the chance that a release as good as stable is called harmful, over all looks
+    and gates together. Latencies of the first `latency_warmup_seconds` are not judged.
+    """
+
+    error_threshold_percent: float = 5.0
+    latency_threshold_ms: float = 2000.0
+    alpha: float = 0.05
+    min_requests: int = 60
+    latency_warmup_seconds: float = 60.0
+    rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "error_threshold_percent": 0 < self.error_threshold_percent <= 100,
+            "latency_threshold_ms": 0 < self.latency_threshold_ms < math.inf,
+            "alpha": 0 < self.alpha < 1,
+            "min_requests": self.min_requests >= 1,
+            "latency_warmup_seconds": 0 <= self.latency_warmup_seconds < math.inf,
+        }
+        for name, within in bounds.items():
+            if not within:
+                raise JudgeInputError(f"{name}: {getattr(self, name)!r} is out of bounds")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judge's answer, why, in one sentence with numbers, and with the evidence by gate."""
+
+    outcome: Outcome
+    cause: Cause | None
+    sentence: str
+    evidence: dict[str, Any]
