@@ -128,5 +128,5 @@ def _refused(code: str) -> Iterator[None]:
 
 @pytest.fixture
 def refused() -> Callable[[str], AbstractContextManager[None]]:
-    """`with refused("code")`: what happens inside is refused with this code."""
+    """What happens inside `with refused("code")` is refused with this code."""
     return _refused

@@ -15,12 +15,17 @@ from grayscale.judge import (
     LATENCY_EDGES_MS,
     Arm,
     Interval,
+    JudgeInputError,
     JudgeState,
+    Outcome,
+    Rule,
     Settings,
     Verdict,
     advance,
     start,
 )
+from grayscale.judge.values import Cause
+from grayscale.plan.parts import RollbackRule
 from grayscale.plane import document
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
@@ -32,6 +37,7 @@ from grayscale.traffic.counters import Cell, Cells, load_cells, merge_cells
 from grayscale.traffic.outcomes import COUNTED_ASSIGNMENTS, Assignment
 
 _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
+_UPPER_LIMITS = frozenset({">", ">=", "IN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,14 @@ class Look:
     """How long the leader has looked, and whether that time may count as watched."""
 
     seconds: float
-    watched: bool
+    leased: bool = True
+    fresh: bool = True
+    verified: bool = True
+
+    @property
+    def watched(self) -> bool:
+        """Only time with fresh counters, a verified split and a conductor's lease is soak."""
+        return self.leased and self.fresh and self.verified
 
 
 async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict | None:
@@ -68,9 +81,11 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
         soak_done=watched >= stage.required_seconds,
         stable=stable,
         candidate=candidate,
+        fresh=look.fresh,
+        split_verified=look.verified,
     )
     before = JudgeState.from_json(row["state"]) if row["state"] else start(settings_of(release))
-    after, verdict = advance(before, interval)
+    after, verdict = _advance(before, interval)
     cursor = rows[-1]["seq"] if rows else row["cursor"]
     await _keep(tx, release, interval=interval, verdict=verdict, state=after, cursor=cursor)
     view = VerdictView.model_validate(_view(verdict))
@@ -84,6 +99,15 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
     return verdict
 
 
+def _advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]:
+    """Counters that cannot be true teach nothing: the state stays, and no step is left."""
+    try:
+        return advance(state, interval)
+    except JudgeInputError as error:
+        sentence = f"The counters of this interval cannot be true: {error}"
+        return state, Verdict(Outcome.INCONCLUSIVE, Cause.STALE_METRICS, sentence, {})
+
+
 def settings_of(release: Document) -> Settings:
     """The judge's settings that a plan asks for."""
     plan = release.plan
@@ -92,6 +116,21 @@ def settings_of(release: Document) -> Settings:
         latency_threshold_ms=plan.health_check.latency_threshold_ms,
         alpha=plan.judge.alpha,
         min_requests=plan.judge.min_requests,
+        rules=tuple(
+            _rule(rule) for rule in plan.rollback_rules if rule.parsed.operator in _UPPER_LIMITS
+        ),
+    )
+
+
+def _rule(rule: RollbackRule) -> Rule:
+    condition = rule.parsed
+    codes = condition.values if condition.operator == "IN" else ()
+    return Rule(
+        name=rule.name,
+        metric=condition.metric,
+        limit=0.0 if codes else condition.limit,
+        codes=tuple(int(code) for code in codes),
+        rolls_back=rule.action in ("rollback_to_version", "immediate_rollback"),
     )
 
 
@@ -111,8 +150,12 @@ def _arm(cell: Cell) -> Arm:
     counts = [0] * (len(LATENCY_EDGES_MS) + 1)
     for bucket, count in cell.latency.items():
         counts[min(bucket, len(LATENCY_EDGES_MS))] += count
-    requests = max(cell.judged, 0)
-    return Arm(requests=requests, errors=min(cell.errors, requests), latency_counts=tuple(counts))
+    return Arm(
+        requests=max(cell.judged, 0),
+        errors=cell.errors,
+        latency_counts=tuple(counts),
+        by_code={int(code): count for code, count in cell.by_code.items() if code.isdigit()},
+    )
 
 
 async def _row(tx: Tx, release: Document) -> dict[str, Any]:

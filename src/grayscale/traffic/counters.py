@@ -6,6 +6,7 @@ known, so that fast errors and slow answers weigh alike (DESIGN.md, "By start, n
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -136,5 +137,4 @@ def _middle_ms(bucket: int) -> float:
         return float(LATENCY_EDGES_MS[0])
     if bucket >= len(LATENCY_EDGES_MS):
         return float(LATENCY_EDGES_MS[-1])
-    low, high = float(LATENCY_EDGES_MS[bucket - 1]), float(LATENCY_EDGES_MS[bucket])
-    return round((low * high) ** 0.5, 2)
+    return round(math.sqrt(LATENCY_EDGES_MS[bucket - 1] * LATENCY_EDGES_MS[bucket]), 2)

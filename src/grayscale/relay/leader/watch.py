@@ -82,7 +82,7 @@ class Watcher:
         if release.state in GUARDED and now - since >= interval - 0.05:
             self._judged_at[release.id] = now
             fresh = self._pulse.fresh(now, within_seconds=max(3.0, interval))
-            look = Look(seconds=now - since, watched=leased and verified and fresh)
+            look = Look(seconds=now - since, leased=leased, fresh=fresh, verified=verified)
             await self._judge(tx, release, look)
 
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:

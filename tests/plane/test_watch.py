@@ -1,0 +1,155 @@
+"""The leader's look: judge, guard, lease, ends, against a real store."""
+
+from typing import Any
+
+import pytest
+
+from grayscale.plane import configs, document, events, versions, workers
+from grayscale.plane.plane import Plane
+from grayscale.relay.leader.watch import Watcher
+from grayscale.release.phases import State
+from grayscale.testing.clock import FakeClock
+from grayscale.traffic.counters import Cell, CellKey, Cells
+
+FAST: dict[str, Any] = {
+    "auto_promote": {"step_duration_seconds": 5.0},
+    "bake": {"duration_seconds": 3.0},
+    "judge": {"interval_seconds": 1.0},
+}
+
+
+class Watch:
+    """One worker that counts, and a leader that looks."""
+
+    def __init__(self, plane: Plane, clock: FakeClock) -> None:
+        self.plane = plane
+        self.clock = clock
+        self.watcher = Watcher(plane)
+
+    async def second(self, config_id: str | None, *, errors: float, requests: int = 20) -> None:
+        """One second passes: the worker flushes its counters, the leader looks."""
+        cells: Cells = {}
+        if config_id is not None:
+            cells[_key(config_id, "v1")] = _cell(requests * 9, 0)
+            cells[_key(config_id, "v2")] = _cell(requests, round(requests * errors))
+        async with self.plane.read() as tx:
+            seq = (await configs.current(tx)).state_seq
+        await workers.flush(
+            self.plane, worker_id="w", pid=1, applied_seq=seq, cells=cells, in_flight={}
+        )
+        self.clock.advance(1.0)
+        async with self.plane.write() as tx:
+            await self.watcher.tick(tx)
+
+
+def _key(config_id: str, version: str) -> CellKey:
+    return CellKey(config_id, version, "gpt-4.1", "main", "weighted", stream=False)
+
+
+def _cell(requests: int, errors: int) -> Cell:
+    return Cell(
+        started=requests,
+        ok=requests - errors,
+        upstream_error=errors,
+        latency={80: requests - errors},
+    )
+
+
+@pytest.fixture
+def watch(plane: Plane) -> Watch:
+    assert isinstance(plane.clock, FakeClock)
+    return Watch(plane, plane.clock)
+
+
+async def start(story: Any) -> str:
+    """A release at its first step; returns its config."""
+    await story.create(story.plan(**FAST))
+    await story.claim()
+    await story.act("create_version")
+    await story.act("set_split", 0)
+    config_id: str = (await story.record()).config_id
+    return config_id
+
+
+async def test_a_harmful_candidate_goes_without_a_conductor(
+    story: Any, watch: Watch, plane: Plane
+) -> None:
+    """The guard brakes and rolls back by itself, and carries the release to its end."""
+    config_id = await start(story)
+    for _ in range(6):
+        await watch.second(config_id, errors=0.5)
+    record = await story.record()
+    async with plane.read() as tx:
+        version = await versions.find(tx, "v2")
+        log = [envelope["type"] for _, envelope in await events.listed(tx)]
+    assert record.state is State.ROLLED_BACK
+    assert record.cause == "candidate"
+    assert record.weight_percent == 0
+    assert version is not None
+    assert version.quarantined
+    assert plane.brake.banned(version.brake_slot)
+    assert log[-2:] == ["release.rolling_back", "release.rolled_back"]
+
+
+async def test_a_healthy_candidate_soaks_only_watched_time(story: Any, watch: Watch) -> None:
+    """Seconds count as soak when they were watched, and the verdict follows the evidence."""
+    config_id = await start(story)
+    for _ in range(7):
+        await watch.second(config_id, errors=0.0)
+    record = await story.record()
+    assert record.stage is not None
+    assert 5 <= record.stage.watched_seconds <= 7
+    assert record.stage.verdict is not None
+    assert record.stage.verdict.outcome == "healthy"
+
+
+async def test_no_traffic_is_inconclusive(story: Any, watch: Watch) -> None:
+    """Without data the verdict is neither good nor bad."""
+    await start(story)
+    for _ in range(7):
+        await watch.second(None, errors=0.0)
+    record = await story.record()
+    assert record.verdict is not None
+    assert record.verdict.outcome == "inconclusive"
+    assert record.state is State.SOAKING
+
+
+async def test_a_silent_conductor_loses_the_lease(story: Any, watch: Watch) -> None:
+    """When the lease runs out the relay itself goes to stable, and the next conductor restores."""
+    config_id = await start(story)
+    for _ in range(95):
+        await watch.second(config_id, errors=0.0)
+    held = await story.record()
+    await story.claim("run-2")
+    await story.act("set_split", 0)
+    record = await story.record()
+    assert (held.state, held.cause, held.weight_percent) == (State.HELD, "lease_expired", 0)
+    assert (record.state, record.weight_percent) == (State.SOAKING, 10)
+
+
+async def test_a_ban_that_was_not_recorded_is_carried_out(
+    story: Any, watch: Watch, plane: Plane
+) -> None:
+    """An abort whose store write failed still ends the release: the brake page is read back."""
+    config_id = await start(story)
+    async with plane.read() as tx:
+        version = await versions.find(tx, "v2")
+    assert version is not None
+    plane.brake.ban(version.brake_slot)
+    for _ in range(3):
+        await watch.second(config_id, errors=0.0)
+    assert (await story.record()).state is State.ROLLED_BACK
+
+
+async def test_nobody_decides_in_time(story: Any, watch: Watch, plane: Plane) -> None:
+    """A gate whose deadline passes does what the plan says: roll back."""
+    await story.create(story.plan(**FAST, approval={"before_steps": [10], "timeout_minutes": 1.0}))
+    await story.claim()
+    await story.act("create_version")
+    await story.act("ask")
+    watch.clock.advance(61)
+    for _ in range(3):
+        await watch.second(None, errors=0.0)
+    async with plane.read() as tx:
+        release = await document.load(tx, story.release_id)
+    assert (release.state, release.cause) == (State.ROLLED_BACK, "approval_timeout")
