@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from grayscale.judge.evidence import upper_tail
 from grayscale.judge.gates import Gate
-from grayscale.judge.state import Counts, GateState, Slot
+from grayscale.judge.state import NOTHING, Counts, GateState, Slot
 from grayscale.judge.values import Interval
 
 _SLOT_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
-_COMPARED_SECONDS = 60.0
 _WAIT_SECONDS = 120.0
 _MIN_STABLE = 20
 _NEAR_LIMIT = 0.8
@@ -32,17 +31,18 @@ def with_slot(
 
 def recent(slots: tuple[Slot, ...], gate: int, seconds: float = _MEMORY_SECONDS) -> Counts:
     """A gate's counts of the last seconds, in this step."""
-    counts = Counts()
-    for slot in _newest(slots, seconds):
-        counts = counts.plus(slot.gates[gate])
-    return counts
+    of_gate = [slot.gates[gate] for slot in _newest(slots, seconds)]
+    return Counts(*map(sum, zip(*of_gate, strict=True))) if of_gate else NOTHING
 
 
-def stable_near_limit(gate: Gate, counts: Counts, *, share: float = _NEAR_LIMIT) -> bool:
-    """Whether stable itself is (nearly) beyond an absolute limit."""
-    if gate.limit_rate is None or counts.stable < _MIN_STABLE:
+def stable_near_limit(
+    gate: Gate, index: int, slots: tuple[Slot, ...], *, share: float = _NEAR_LIMIT
+) -> bool:
+    """Whether stable itself is beyond this share of an absolute limit."""
+    if gate.limit_rate is None:
         return False
-    return counts.stable_rate > share * gate.limit_rate
+    counts = recent(slots, index)
+    return counts.stable >= _MIN_STABLE and counts.stable_rate > share * gate.limit_rate
 
 
 def candidate_to_blame(state: GateState, counts: Counts, *, weight_percent: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
@@ -30,22 +31,26 @@ def _check_arm(name: str, arm: Arm, still_open: int) -> None:
         raise JudgeInputError(
             f"{name}.latency_counts has {len(arm.latency_counts)} buckets instead of {BUCKETS}"
         )
-    for count in arm.latency_counts:
-        _check_count(f"{name}.latency_counts", count)
-    for code, count in arm.by_code.items():
-        _check_count(f"{name}.by_code[{code}]", count)
+    codes = arm.by_code or {}
+    _check_counts(f"{name}.latency_counts", arm.latency_counts)
+    _check_counts(f"{name}.by_code", codes.values())
     known, possible = arm.errors + sum(arm.latency_counts), arm.requests + still_open
     if known > possible:
         raise JudgeInputError(
             f"{name}: {arm.errors} errors and {known - arm.errors} answers of {possible} requests"
         )
-    if sum(arm.by_code.values()) > arm.errors:
+    if sum(codes.values()) > arm.errors:
         raise JudgeInputError(f"{name}: more codes than the {arm.errors} errors")
 
 
 def _check_count(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise JudgeInputError(f"{name}: {value!r} is no count")
+
+
+def _check_counts(name: str, values: Collection[object]) -> None:
+    if not all(type(value) is int and value >= 0 for value in values):
+        raise JudgeInputError(f"{name}: counts are whole numbers from 0")
 
 
 def _check_number(name: str, value: object, highest: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from grayscale.judge.blame import recent, stable_near_limit, with_slot
+from grayscale.judge.blame import stable_near_limit, with_slot
 from grayscale.judge.checks import check_interval
 from grayscale.judge.gates import ERROR_LIMIT, Gate, counts_of, gates_of, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
@@ -98,7 +98,7 @@ def _weighed(
     seen = replace(before, total=before.total.plus(counts), measured=True)
     if gate.about_latency and state.seconds <= state.settings.latency_warmup_seconds:
         return seen
-    if stable_near_limit(gate, recent(state.slots, index)):
+    if stable_near_limit(gate, index, state.slots):
         return replace(seen, process=gate.start().process, step=NOTHING, pending_seconds=0.0)
     at_risk = (counts.stable, counts.candidate) if gate.about_latency else exposed
     after = gate.weighed(replace(seen, step=seen.step.plus(counts)), counts, at_risk)
@@ -117,7 +117,7 @@ def _health(
         exposed=exposed,
         limit=rate_of(state.settings.error_threshold_percent),
     )
-    sick = stable_near_limit(gate, recent(state.slots, ERROR_LIMIT), share=1.0)
+    sick = stable_near_limit(gate, ERROR_LIMIT, state.slots, share=1.0)
     return without_absolute(health) if sick else health
 
 

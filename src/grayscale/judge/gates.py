@@ -17,7 +17,7 @@ from grayscale.judge.evidence import (
     relative_log_ratios,
 )
 from grayscale.judge.state import Counts, GateState
-from grayscale.judge.values import LATENCY_EDGES_MS, Arm, Interval, Rule, Settings
+from grayscale.judge.values import LATENCY_EDGES_MS, Interval, Rule, Settings
 
 Measure = Literal["errors", "codes", "slower", "past_quantile", "none"]
 
@@ -97,13 +97,16 @@ def counts_of(
     `candidate_total` are the candidate's requests that failures are counted against; `histogram`
     are stable's latencies before this interval.
     """
-    stable, candidate = arms = interval.stable, interval.candidate
+    stable, candidate = interval.stable, interval.candidate
     stable_total = max(stable.requests, stable.errors)
     match gate.measure:
         case "errors":
             return Counts(stable.errors, stable_total, candidate.errors, candidate_total)
-        case "codes" if _codes_known(stable) and _codes_known(candidate):
-            bad = [sum(arm.by_code.get(code, 0) for code in gate.codes) for arm in arms]
+        case "codes" if stable.by_code is not None and candidate.by_code is not None:
+            bad = [
+                sum(codes.get(code, 0) for code in gate.codes)
+                for codes in (stable.by_code, candidate.by_code)
+            ]
             return Counts(bad[0], stable_total, bad[1], candidate_total)
         case "slower":
             cut = bisect_left(LATENCY_EDGES_MS, gate.bound)
@@ -130,10 +133,6 @@ def _rule_gate(rule: Rule) -> Gate:
 def rate_of(percent: float) -> float:
     """A limit in percent as a rate that can be tested: "error_rate > 0" allows 1 in 1000."""
     return min(max(percent / 100, 0.001), _HIGHEST_LIMIT)
-
-
-def _codes_known(arm: Arm) -> bool:
-    return bool(arm.by_code) or not arm.errors
 
 
 def _slower(interval: Interval, stable_cut: int, candidate_cut: int) -> Counts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -51,13 +51,13 @@ class Arm:
     `errors` and `latency_counts` may also tell of requests that started in an earlier one.
     `latency_counts` counts successful requests per bucket of LATENCY_EDGES_MS, one more above;
     empty: no latencies are known, and every request that did not fail succeeded. `by_code`
-    counts failed requests by HTTP status.
+    counts failed requests by HTTP status; None: nobody reports it.
     """
 
     requests: int = 0
     errors: int = 0
     latency_counts: Sequence[int] = ()
-    by_code: Mapping[int, int] = field(default_factory=dict)
+    by_code: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,8 @@ def _obstacle(
     if missing is not None:
         return Cause.SPLIT_MISMATCH, sentences.missing(state, missing)
     for index, one in enumerate(weighed):
-        counts = recent(state.slots, index)
-        if stable_near_limit(one.gate, counts, share=1.0):
+        if stable_near_limit(one.gate, index, state.slots, share=1.0):
+            counts = recent(state.slots, index)
             return Cause.UPSTREAM, sentences.upstream(state, one.gate, counts)
     lacking = _lacking(state, weighed, combined)
     return None if lacking is None else (Cause.NOT_ENOUGH_DATA, lacking)
