@@ -74,8 +74,8 @@ class RelayApp:
 
     async def _refuse(self, scope: Scope, send: Send, refusal: Refused) -> None:
         arrival = read_head(scope, 0.0)
-        closing = self._runtime.health.draining or arrival.has_body
-        reply = Reply(send, scope[CONNECTION], arrival.request_id, closing=closing)
+        reply = Reply(send, scope[CONNECTION], arrival.request_id, self._runtime.health)
+        reply.closing = arrival.has_body
         await reply.refuse(refusal)
 
     def _closing(self, send: Send) -> Send:

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from grayscale.relay.runtime import Runtime
+from grayscale.settings import Settings
 from grayscale.traffic.counters import Cells
 from grayscale.traffic.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a flush tells back: the newest config and keys, the leader's beat, live workers."""
+    """What a flush tells back.
+
+    `config_seq` is the newest state that `load_snapshot` would read, `beat` the leader's sign of
+    life, which rises while somebody is watching, `workers` how many are alive.
+    """
 
     config_seq: int
-    keys_seq: int
     beat: int
     workers: int
 
 
 class ControlPlane(Protocol):
-    """The control store as one worker sees it. Errors of the store are `StoreError`s."""
+    """The control store as one worker sees it. The store's errors are `StoreError`s."""
 
     async def load_snapshot(self) -> Snapshot:
         """The newest state that requests are served by."""
         ...
 
     async def flush(self, *, cells: Cells, applied_seq: int, in_flight: Mapping[str, int]) -> Beat:
-        """Write a delta of counters, and acknowledge the config that this worker runs."""
+        """Write a delta of counters, and acknowledge the state that this worker runs."""
         ...
 
     def control_app(self) -> ASGIApp:
@@ -42,5 +48,13 @@ class ControlPlane(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Say goodbye to the store."""
+        ...
+
+
+class OpenControlPlane(Protocol):
+    """Opens a worker's control plane; raises StoreError if the store cannot be opened."""
+
+    async def __call__(self, settings: Settings, data_dir: Path, runtime: Runtime) -> ControlPlane:
+        """The control plane of one worker."""
         ...

@@ -44,7 +44,7 @@ class Proxy:
         arrival = read_head(scope, loop.time())
         connection: RelayProtocol = scope[CONNECTION]
         watch = Watch(total_seconds=self._runtime.limits.total_seconds)
-        reply = Reply(send, connection, arrival.request_id, closing=self._runtime.health.draining)
+        reply = Reply(send, connection, arrival.request_id, self._runtime.health)
         intake = Intake(receive, arrival, self._runtime.limits, watch)
         self._running += 1
         try:
@@ -65,12 +65,7 @@ class Proxy:
     async def models(self, scope: Scope, send: Send) -> None:
         """Serve `GET /v1/models`."""
         arrival = read_head(scope, 0.0)
-        reply = Reply(
-            send,
-            scope[CONNECTION],
-            arrival.request_id,
-            closing=self._runtime.health.draining,
-        )
+        reply = Reply(send, scope[CONNECTION], arrival.request_id, self._runtime.health)
         try:
             routing, key = self._admit(arrival)
             await list_models(routing, key, arrival, reply)

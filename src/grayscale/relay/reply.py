@@ -8,6 +8,7 @@ from starlette.types import Send
 from grayscale.errors import Refused
 from grayscale.relay.headers import RawHeaders
 from grayscale.relay.protocol import RelayProtocol
+from grayscale.relay.runtime import Health
 
 _NO_RETRY = (b"x-should-retry", b"false")
 _JSON = (b"content-type", b"application/json")
@@ -18,15 +19,25 @@ _RETRY_CAN_HELP = frozenset({408, 429})
 class Reply:
     """The answer to one request, from its first header to its last byte or its cut."""
 
-    __slots__ = ("_connection", "_send", "closing", "config_id", "request_id", "started", "version")
+    __slots__ = (
+        "_connection",
+        "_health",
+        "_send",
+        "closing",
+        "config_id",
+        "request_id",
+        "started",
+        "version",
+    )
 
     def __init__(
-        self, send: Send, connection: RelayProtocol, request_id: bytes, *, closing: bool
+        self, send: Send, connection: RelayProtocol, request_id: bytes, health: Health
     ) -> None:
         self._send = send
         self._connection = connection
         self.request_id = request_id
-        self.closing = closing
+        self._health = health
+        self.closing = False
         self.started = False
         self.version: str | None = None
         self.config_id: str | None = None
@@ -47,7 +58,7 @@ class Reply:
             own.append((b"x-relay-version", self.version.encode()))
         if self.config_id is not None:
             own.append((b"x-relay-config-id", self.config_id.encode()))
-        if self.closing:
+        if self.closing or self._health.draining:
             own.append((b"connection", b"close"))
         await self._send(
             {"type": "http.response.start", "status": status, "headers": [*headers, *own]}

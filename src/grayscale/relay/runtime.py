@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass, field
 
@@ -52,7 +51,6 @@ class Runtime:
         self.routing: Routing | None = None
         self.workers = 1
         self.watched = True
-        self.flush_wanted = asyncio.Event()
         self._targets: dict[str, Target] = targets_from(settings.upstreams)
 
     @property

@@ -1,8 +1,7 @@
-"""The control plane behind a worker: `ControlPlane` over the control store."""
+"""Where a worker meets its control store: the `ControlPlane` that workers are started with."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -25,19 +24,18 @@ from grayscale.relay.leader.outbox import StoreOutbox
 from grayscale.relay.leader.reconciler import Reconciler
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings
-from grayscale.store.database import open_database
+from grayscale.store.database import Database
 from grayscale.traffic.counters import Cells
 from grayscale.traffic.snapshot import Snapshot
 
 
 class StoreControlPlane:
-    """One worker's control plane; made by `open_control_plane`."""
+    """One worker's control plane over the control store."""
 
-    def __init__(self, plane: Plane, runtime: Runtime) -> None:
+    def __init__(self, plane: Plane, runtime: Runtime, worker_id: str) -> None:
         self._plane = plane
         self._runtime = runtime
-        self._id = new_id("worker")
-        self._flushing = asyncio.Lock()
+        self._worker_id = worker_id
 
     async def load_snapshot(self) -> Snapshot:
         """The newest state that requests are served by."""
@@ -47,13 +45,13 @@ class StoreControlPlane:
         """Write a delta of counters, and acknowledge the state that this worker runs."""
         beat = await workers.flush(
             self._plane,
-            worker_id=self._id,
+            worker_id=self._worker_id,
             pid=os.getpid(),
             applied_seq=applied_seq,
             cells=cells,
             in_flight=in_flight,
         )
-        return Beat(config_seq=beat.config_seq, keys_seq=0, beat=beat.beat, workers=beat.workers)
+        return Beat(config_seq=beat.config_seq, beat=beat.beat, workers=beat.workers)
 
     def control_app(self) -> ASGIApp:
         """The admin app."""
@@ -61,60 +59,59 @@ class StoreControlPlane:
 
     async def run_leader(self) -> None:
         """Lead whenever the lease allows; runs until cancelled."""
-        notifiers = build_notifiers(self._plane.settings.notifications)
+        settings = self._plane.settings
+        notifiers = build_notifiers(settings.notifications)
         delivery = Delivery(StoreOutbox(self._plane), notifiers, self._plane.clock)
-        prefect = self._plane.settings.prefect
-        auth = prefect.auth_string.get_secret_value() if prefect.auth_string else None
-        async with PrefectApi(prefect.api_url, auth_string=auth) as api:
+        secret = settings.prefect.auth_string
+        auth = secret.get_secret_value() if secret is not None else None
+        async with PrefectApi(settings.prefect.api_url, auth_string=auth) as api:
             jobs: tuple[Callable[[], Awaitable[object]], ...] = (delivery.run_once,)
-            if prefect.enabled:
+            if settings.prefect.enabled:
                 jobs = (*jobs, Reconciler(self._plane, api).run_once)
-            await Leader(self._plane, self._id, jobs).run()
-
-    async def close(self) -> None:
-        """Say goodbye and let go of the store."""
-        await workers.leave(self._plane, self._id)
-        await self._plane.database.close()
+            await Leader(self._plane, self._worker_id, jobs).run()
 
     async def _flush_now(self) -> None:
         """Write what this worker has counted before somebody looks at it."""
-        async with self._flushing:
-            cells = self._runtime.meter.take()
-            snapshot = self._runtime.snapshot
-            try:
-                await self.flush(
-                    cells=cells,
-                    applied_seq=snapshot.config_seq if snapshot else 0,
-                    in_flight=self._runtime.in_flight.counts(),
-                )
-            except BaseException:
-                self._runtime.meter.put_back(cells)
-                raise
+        snapshot = self._runtime.snapshot
+        cells = self._runtime.meter.take()
+        try:
+            await self.flush(
+                cells=cells,
+                applied_seq=snapshot.config_seq if snapshot else 0,
+                in_flight=self._runtime.in_flight.counts(),
+            )
+        except BaseException:
+            self._runtime.meter.put_back(cells)
+            raise
 
-
-async def open_plane(settings: Settings, data_dir: Path, brake: Brake) -> Plane:
-    """Open the control store of a data directory."""
-    database = await open_database(data_dir, settings.store_url)
-    return Plane(database, brake, SystemClock(), settings)
-
-
-async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -> str | None:
-    """Make data directory, store, first version and admin key; returns a key made just now.
-
-    Run once by the parent, before there are workers. Raises SettingsError or StoreError.
-    """
-    prepare_data_dir(data_dir)
-    brake = Brake.open(data_dir / "brake")
-    plane = await open_plane(settings, data_dir, brake)
-    try:
-        return await first_start(plane, data_dir, given_key=given_key)
-    finally:
-        await plane.database.close()
-        brake.close()
+    async def close(self) -> None:
+        """Say goodbye to the store."""
+        try:
+            await workers.leave(self._plane, self._worker_id)
+        finally:
+            await self._plane.database.close()
 
 
 async def open_control_plane(
     settings: Settings, data_dir: Path, runtime: Runtime
 ) -> StoreControlPlane:
-    """A worker's control plane; raises StoreError if the store cannot be opened."""
-    return StoreControlPlane(await open_plane(settings, data_dir, runtime.brake), runtime)
+    """The control plane of one worker; the store is opened at its first use."""
+    database = Database(data_dir, settings.store_url)
+    plane = Plane(database, runtime.brake, runtime.clock, settings)
+    return StoreControlPlane(plane, runtime, new_id("worker"))
+
+
+async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -> str | None:
+    """Make data directory, store, first version and admin key; returns a key made just now.
+
+    Run once, before there are workers. Raises SettingsError, StoreLost or StoreUnavailable.
+    """
+    prepare_data_dir(data_dir)
+    brake = Brake.open(data_dir / "brake")
+    database = Database(data_dir, settings.store_url)
+    try:
+        plane = Plane(database, brake, SystemClock(), settings)
+        return await first_start(plane, data_dir, given_key=given_key)
+    finally:
+        await database.close()
+        brake.close()

@@ -1,0 +1,229 @@
+"""One worker process: serves requests, follows the store, and leaves without dropping anyone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import httpx
+
+from grayscale.errors import StoreError
+from grayscale.relay import snapshot_file
+from grayscale.relay.app import Listener, RelayApp
+from grayscale.relay.control import ControlPlane
+from grayscale.relay.routing import RoutingError
+from grayscale.relay.runtime import Runtime
+from grayscale.relay.server import HttpServer
+from grayscale.traffic.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+_HINT_SECONDS = 0.02
+_FLUSH_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+_UNWATCHED_AFTER_SECONDS = 30.0
+_READINESS_LEAD_SECONDS = 1.0
+_IDLE_GRACE_SECONDS = 1.0
+_LAST_FRAMES_SECONDS = 1.0
+
+
+class Worker:
+    """The loops around one `Runtime`."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        control: ControlPlane,
+        transports: Mapping[str, httpx.AsyncBaseTransport],
+        data_dir: Path,
+    ) -> None:
+        self._runtime = runtime
+        self._control = control
+        self._transports = transports
+        self._data_dir = data_dir
+        self._app = control.control_app()
+        self._servers: list[HttpServer] = []
+        self._refreshing = asyncio.Lock()
+        self._flushing = asyncio.Lock()
+        self._flush_wanted = asyncio.Event()
+        self._cuts_done: dict[int, int] = {}
+        self._last_beat = 0
+        self._beat_at = runtime.clock.monotonic()
+
+    async def run(
+        self,
+        sockets: Mapping[Listener, socket.socket],
+        *,
+        stop: asyncio.Event,
+        hurry: asyncio.Event,
+        on_listening: Callable[[], None],
+    ) -> None:
+        """Serve until `stop`, then drain; `hurry` ends the draining too."""
+        await self._start_state()
+        for listener, listening in sockets.items():
+            app = RelayApp(self._runtime, self._transports, self._app, listener=listener)
+            server = HttpServer(app, self._runtime.limits)
+            await server.start(listening)
+            self._servers.append(server)
+        on_listening()
+        loops = [
+            asyncio.create_task(_forever("watching the brake", self._follow_brake)),
+            asyncio.create_task(_forever("flushing", self._follow_store)),
+        ]
+        leader = asyncio.create_task(_forever("leading", self._control.run_leader))
+        await stop.wait()
+        await _end(leader)
+        await self._drain(hurry)
+        await _end(*loops)
+        await self._say_goodbye()
+
+    async def refresh(self) -> None:
+        """Read the store's state and serve by it, if it is another one."""
+        async with self._refreshing:
+            try:
+                snapshot = await self._control.load_snapshot()
+            except StoreError as error:
+                self._runtime.health.report("store", str(error))
+                return
+            self._runtime.health.report("store", None)
+            current = self._runtime.snapshot
+            if current is None or current.config_seq != snapshot.config_seq:
+                await self._install(snapshot)
+
+    async def flush(self) -> None:
+        """Write what was counted, acknowledge what is served, hear what is new."""
+        runtime = self._runtime
+        async with self._flushing:
+            cells = runtime.meter.take()
+            snapshot = runtime.snapshot
+            try:
+                beat = await self._control.flush(
+                    cells=cells,
+                    applied_seq=snapshot.config_seq if snapshot is not None else 0,
+                    in_flight=runtime.in_flight.counts(),
+                )
+            except StoreError as error:
+                runtime.meter.put_back(cells)
+                runtime.health.report("store", str(error))
+                return
+            except BaseException:
+                runtime.meter.put_back(cells)
+                raise
+        runtime.health.report("store", None)
+        runtime.workers = max(1, beat.workers)
+        if beat.beat != self._last_beat:
+            self._last_beat, self._beat_at = beat.beat, runtime.clock.monotonic()
+        if snapshot is None or beat.config_seq != snapshot.config_seq:
+            await self.refresh()
+
+    async def _start_state(self) -> None:
+        await self.refresh()
+        if self._runtime.snapshot is None:
+            stored = snapshot_file.load(self._data_dir)
+            if stored is not None:
+                _log.warning("the store is away: serving the stable version of the last snapshot")
+                self._runtime.install(stored)
+
+    async def _install(self, snapshot: Snapshot) -> None:
+        try:
+            self._runtime.install(snapshot)
+        except RoutingError as error:
+            self._runtime.health.report("snapshot", str(error))
+            return
+        self._runtime.health.report("snapshot", None)
+        self._flush_wanted.set()
+        try:
+            await asyncio.to_thread(snapshot_file.save, snapshot, self._data_dir)
+        except OSError as error:
+            self._runtime.health.report("snapshot_file", f"cannot be written: {error}")
+        else:
+            self._runtime.health.report("snapshot_file", None)
+
+    async def _follow_brake(self) -> None:
+        seen = 0
+        while True:
+            hint = self._runtime.brake.hint
+            if hint != seen:
+                seen = hint
+                await self.refresh()
+            self._cut_banned()
+            await asyncio.sleep(_HINT_SECONDS)
+
+    def _cut_banned(self) -> None:
+        """End the running requests of versions whose ban says so, once per ban."""
+        runtime, snapshot = self._runtime, self._runtime.snapshot
+        if snapshot is None:
+            return
+        for name in runtime.in_flight.counts():
+            version = snapshot.versions.get(name)
+            if version is None or version is snapshot.stable:
+                continue
+            value = runtime.brake.value(version.brake_slot)
+            if runtime.brake.wants_cut(version.brake_slot) and (
+                self._cuts_done.get(version.brake_slot) != value
+            ):
+                self._cuts_done[version.brake_slot] = value
+                runtime.in_flight.cut(name)
+
+    async def _follow_store(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._flush_wanted.wait(), _FLUSH_SECONDS)
+            self._flush_wanted.clear()
+            try:
+                await self.flush()
+            finally:
+                unseen_seconds = self._runtime.clock.monotonic() - self._beat_at
+                self._runtime.watched = unseen_seconds < _UNWATCHED_AFTER_SECONDS
+
+    async def _drain(self, hurry: asyncio.Event) -> None:
+        """Not ready first, then deaf, then gone; every answer meanwhile says `close`."""
+        runtime = self._runtime
+        runtime.health.draining = True
+        draining = asyncio.create_task(self._drain_in_peace())
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        await _end(draining, hurrying)
+        if runtime.in_flight.cut_all():
+            await asyncio.sleep(_LAST_FRAMES_SECONDS)
+        for server in self._servers:
+            server.stop_accepting()
+            server.abort()
+
+    async def _drain_in_peace(self) -> None:
+        await asyncio.sleep(_READINESS_LEAD_SECONDS)
+        for server in self._servers:
+            server.stop_accepting()
+        if any(server.connections for server in self._servers):
+            await asyncio.sleep(_IDLE_GRACE_SECONDS)
+        seconds = self._runtime.limits.drain_seconds
+        await asyncio.gather(*(server.wait_closed(seconds=seconds) for server in self._servers))
+
+    async def _say_goodbye(self) -> None:
+        await self.flush()
+        try:
+            await self._control.close()
+        except StoreError as error:
+            _log.warning("the store did not hear the goodbye: %s", error)
+        for transport in self._transports.values():
+            await transport.aclose()
+
+
+async def _forever(what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """The outermost loop of a worker's duty: it may fail, but it does not end."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - the loop's boundary
+            _log.exception("%s failed; tried again in %.0f s", what, _RETRY_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _end(*tasks: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,94 @@
+"""The entry point of a worker process: `python -m grayscale.relay.worker_main`, by the parent.
+
+The parent writes one line of JSON to stdin (settings with their secrets, which so appear in no
+process list) and keeps it open: its end means that the parent is gone. `ready` on stdout means
+that the worker listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import uvloop
+
+from grayscale.relay.app import Listener
+from grayscale.relay.brake import Brake
+from grayscale.relay.control import OpenControlPlane
+from grayscale.relay.late import LateControlPlane
+from grayscale.relay.orders import Orders
+from grayscale.relay.runtime import Runtime
+from grayscale.relay.upstream import SoundAiohttpTransport
+from grayscale.relay.worker import Worker
+from grayscale.settings import Settings
+
+
+async def _work(orders: Orders) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    _stop_on_signals(stop, hurry)
+    asyncio.get_running_loop().add_reader(0, _parent_is_gone, stop)
+    settings = Settings.model_validate(orders.settings)
+    data_dir = Path(orders.data_dir)
+    brake = Brake.open(data_dir / "brake")
+    runtime = Runtime(settings, brake)
+    opening = partial(_named(orders.control), settings, data_dir, runtime)
+    control = LateControlPlane(opening, runtime)
+    transports = {name: SoundAiohttpTransport(settings.limits) for name in settings.upstreams}
+    sockets = {
+        Listener(name): socket.socket(fileno=descriptor)
+        for name, descriptor in orders.sockets.items()
+    }
+    worker = Worker(runtime, control, transports, data_dir)
+    await worker.run(sockets, stop=stop, hurry=hurry, on_listening=_say_ready)
+
+
+def _named(name: str) -> OpenControlPlane:
+    module, _, attribute = name.partition(":")
+    return cast("OpenControlPlane", getattr(importlib.import_module(module), attribute))
+
+
+def _stop_on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the parent's business
+
+
+def _parent_is_gone(stop: asyncio.Event) -> None:
+    if not os.read(0, 4096):
+        asyncio.get_running_loop().remove_reader(0)
+        stop.set()
+
+
+def _say_ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Read the orders and work until told to stop."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s worker {os.getpid()} %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    line = sys.stdin.buffer.readline()
+    orders = msgspec.json.decode(line, type=Orders)
+    uvloop.run(_work(orders))
+
+
+if __name__ == "__main__":
+    main()
