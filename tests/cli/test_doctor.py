@@ -80,7 +80,7 @@ def test_nobody_home_says_that_the_port_is_free() -> None:
         free = check_prefect(PrefectSettings(api_url=f"http://127.0.0.1:{port}/api"))
         assert "the port is free" in free[0].text
         taken.listen()
-        busy = check_relay(f"http://127.0.0.1:{port}/v1")
+        busy = check_relay(f"http://127.0.0.1:{port}/v1", timeout_seconds=0.2)
         assert "speaks no HTTP" in busy[0].text
 
 

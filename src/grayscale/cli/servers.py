@@ -1,13 +1,15 @@
-"""`relay`: the commands that stay in the foreground."""
+"""`relay`, `up`, `demo`: the commands that stay in the foreground."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grayscale.cli.options import DATA_DIR, DataDir
+from grayscale.cli.output import say
 from grayscale.errors import SettingsError
 
 _CONFIG = Path("grayscale.yaml")
@@ -30,10 +32,18 @@ def relay(
     workers: Annotated[int, typer.Option(min=1, help="Processes on the one socket.")] = 1,
 ) -> None:
     """Run the relay alone, without Prefect."""
+    import asyncio
+
+    from grayscale.plane.bootstrap import KEY_FILE
     from grayscale.relay.process import run_relay
+    from grayscale.relay.service import set_up
     from grayscale.settings import load_settings
 
     settings = load_settings(_existing(config))
+    made = asyncio.run(set_up(settings, data_dir, given_key=os.environ.get("GRAYSCALE_ADMIN_KEY")))
+    if made is not None:
+        say(f"Admin key (shown this once, kept in {data_dir / KEY_FILE}): {made}")
+    _log_to_stderr()
     raise typer.Exit(
         run_relay(
             settings=settings,
@@ -43,6 +53,13 @@ def relay(
             workers=workers,
         )
     )
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    layout = "%(asctime)s relay %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=layout)
 
 
 def _existing(config: Path | None) -> Path:

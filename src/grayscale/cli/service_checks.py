@@ -13,16 +13,16 @@ from grayscale.cli.finding import Finding, broken, note, ok
 from grayscale.control import Connection
 from grayscale.settings import PrefectSettings
 
-_TIMEOUT = httpx.Timeout(5, connect=2)
+_TIMEOUT_SECONDS = 5.0
 _MOST_SKEW_SECONDS = 5.0
 _DEPLOYMENTS = frozenset({"release/on-demand", "rollback/on-demand", "nightly-canary/nightly"})
 
 
-def check_relay(base_url: str) -> list[Finding]:
+def check_relay(base_url: str, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> list[Finding]:
     """Whether a relay answers, and whether its clock and ours agree."""
     root = base_url.removesuffix("/v1")
     try:
-        answer = httpx.get(f"{root}/readyz", timeout=_TIMEOUT, trust_env=False)
+        answer = httpx.get(f"{root}/readyz", timeout=timeout_seconds, trust_env=False)
     except httpx.HTTPError as error:
         return [_nobody_home("relay", root, error, start="grayscale up")]
     body = _json(answer)
@@ -44,7 +44,7 @@ def check_key(connection: Connection) -> Finding:
         answer = httpx.get(
             f"{connection.base_url}/admin/versions",
             headers={"Authorization": f"Bearer {connection.api_key}"},
-            timeout=_TIMEOUT,
+            timeout=_TIMEOUT_SECONDS,
             trust_env=False,
         )
     except httpx.HTTPError as error:
@@ -69,7 +69,7 @@ def check_prefect(settings: PrefectSettings) -> list[Finding]:
     url = settings.api_url.rstrip("/")
     secret = settings.auth_string.get_secret_value() if settings.auth_string else None
     auth = httpx.BasicAuth(*secret.split(":", 1)) if secret and ":" in secret else None
-    with httpx.Client(base_url=url, auth=auth, timeout=_TIMEOUT, trust_env=False) as client:
+    with httpx.Client(base_url=url, auth=auth, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
         try:
             answer = client.get("/health")
             if answer.status_code == 401:
