@@ -28,7 +28,11 @@ def problems_of(error: ValidationError, document: Document) -> tuple[Problem, ..
         for detail in details
         if detail["type"] != "too_short" or not _has_deeper(detail["loc"], paths)
     ]
-    return tuple(sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0)))
+    return tuple(sorted(problems, key=_place))
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file or "", problem.line or 0, problem.column or 0
 
 
 def _has_deeper(path: Path, paths: Iterable[Path]) -> bool:
@@ -71,7 +75,8 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
 
 def _as_end(message: str) -> str:
     """Pydantic's "Input should be …" as the end of "field: …"."""
-    return _OF_MODEL.sub("", message.replace("Input should", "must", 1))
+    plain = message.removesuffix(", unable to interpret input")
+    return _OF_MODEL.sub("", plain.replace("Input should", "must", 1))
 
 
 def _written(path: Path) -> str:
