@@ -18,7 +18,7 @@ from grayscale.plane.plane import Plane
 from grayscale.relay.brake import Brake
 from grayscale.release.record import ReleaseRecord, VerdictView
 from grayscale.settings import settings_from
-from grayscale.store.database import open_database
+from grayscale.store.database import Database
 from grayscale.testing.clock import FakeClock
 
 ANN = Actor("ann")
@@ -105,7 +105,7 @@ class Story:
 async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     prepare_data_dir(tmp_path)
     brake = Brake.open(tmp_path / "brake")
-    database = await open_database(tmp_path)
+    database = Database(tmp_path)
     settings = settings_from(SETTINGS, source="test")
     made = Plane(database, brake, FakeClock(), settings)
     await first_start(made, tmp_path, given_key=None)
@@ -128,5 +128,5 @@ def _refused(code: str) -> Iterator[None]:
 
 @pytest.fixture
 def refused() -> Callable[[str], AbstractContextManager[None]]:
-    """What happens inside `with refused("code")` is refused with this code."""
+    """A context in which every call must be refused with a code."""
     return _refused

@@ -7,6 +7,7 @@ is still true when it commits. Foreign exceptions end here: StoreUnavailable or 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,12 +66,22 @@ class Tx:
 
 
 class Database:
-    """An open control store."""
+    """A control store, opened at its first use: a relay starts, and serves, without one.
 
-    def __init__(self, engine: AsyncEngine, path: Path | None) -> None:
-        self._engine = engine
-        self._path = path
-        self._identity = _identity(path)
+    Raises StoreLost if the data directory had a store whose file is gone or was replaced,
+    StoreUnavailable if it cannot be opened or does not answer.
+    """
+
+    def __init__(self, data_dir: Path, url: str | None = None) -> None:
+        self._data_dir = data_dir
+        self._url = url
+        self._path = None if url else data_dir / "grayscale.db"
+        self._engine: AsyncEngine | None = None
+        self._identity: tuple[int, int] | None = None
+        self._opening = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Database {self._path or 'at store_url'} {'open' if self._engine else 'closed'}>"
 
     @property
     def path(self) -> Path | None:
@@ -91,9 +102,10 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, *, write: bool) -> AsyncIterator[Tx]:
+        engine = await self._opened()
         self.check_identity()
         try:
-            async with self._engine.connect() as raw:
+            async with engine.connect() as raw:
                 connection = await raw.execution_options(grayscale_write=write)
                 async with connection.begin():
                     tx = Tx(connection)
@@ -115,31 +127,34 @@ class Database:
 
     async def close(self) -> None:
         """Give back every connection."""
-        await self._engine.dispose()
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
 
+    async def _opened(self) -> AsyncEngine:
+        async with self._opening:
+            if self._engine is None:
+                if self._path is not None:
+                    _create_once(self._path, self._data_dir / _MARKER)
+                self._engine = await self._open()
+                self._identity = _identity(self._path)
+            return self._engine
 
-async def open_database(data_dir: Path, url: str | None = None) -> Database:
-    """Open the store, creating it only where there never was one; migrates it.
-
-    Raises StoreLost if the data directory had a store whose file is gone, StoreUnavailable if
-    it cannot be opened.
-    """
-    path = None if url else data_dir / "grayscale.db"
-    if path is not None:
-        _create_once(path, data_dir / _MARKER)
-    engine = _engine(path, url)
-    try:
-        async with engine.connect() as raw:
-            connection = await raw.execution_options(grayscale_write=True)
-            async with connection.begin():
-                await connection.run_sync(upgrade)
-                await _first_rows(Tx(connection))
-    except SQLAlchemyError as error:
-        await engine.dispose()
-        raise StoreUnavailable(
-            f"the control store {path or 'at store_url'} cannot be opened: {_short(error)}"
-        ) from error
-    return Database(engine, path)
+    async def _open(self) -> AsyncEngine:
+        engine = _engine(self._path, self._url)
+        try:
+            async with engine.connect() as raw:
+                connection = await raw.execution_options(grayscale_write=True)
+                async with connection.begin():
+                    await connection.run_sync(upgrade)
+                    await _first_rows(Tx(connection))
+        except SQLAlchemyError as error:
+            await engine.dispose()
+            where = self._path or "at store_url"
+            raise StoreUnavailable(
+                f"the control store {where} cannot be opened: {_short(error)}"
+            ) from error
+        return engine
 
 
 def _engine(path: Path | None, url: str | None) -> AsyncEngine:

@@ -27,7 +27,7 @@ _LABELS = ("version", "model", "upstream")
 _Sums = dict[tuple[str, str, str], Cell]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Exposition(Collector):
     """One look at the totals, as metric families."""
 
