@@ -1,0 +1,1 @@
+"""What Prefect runs: release, rollback, nightly-canary. They read like runbooks."""

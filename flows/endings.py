@@ -1,0 +1,54 @@
+"""How a flow run ends, in Prefect's words: one state per end of a release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import State as RunState
+from prefect.states import Completed, Failed
+
+from grayscale.errors import ControlRefused
+from grayscale.release.phases import State
+from grayscale.release.record import ReleaseRecord
+from tasks.releases import read_release
+
+_NAMES = {
+    State.ROLLED_BACK: "RolledBack",
+    State.REJECTED: "Rejected",
+    State.SUPERSEDED: "Superseded",
+}
+_HANDED_OVER = frozenset({"stale_fence", "conductor_alive"})
+_QUEUED = "release_in_progress"
+
+
+def end(record: ReleaseRecord) -> RunState[Any]:
+    """The end of a release that is over, with the sentence that explains it."""
+    message = _sentence(record)
+    if record.state is State.FAILED:
+        return Failed(message=message)
+    if record.state is State.PROMOTED:
+        return Completed(message=message)
+    return Completed(name=_NAMES[record.state], message=message)
+
+
+def ended(refusal: ControlRefused) -> bool:
+    """Whether a refusal means that somebody else conducts, or will."""
+    return refusal.code in _HANDED_OVER or refusal.code == _QUEUED
+
+
+async def refused(refusal: ControlRefused, release_id: str) -> RunState[Any]:
+    """The end of a run that may not conduct: superseded, queued, or the release is over."""
+    if refusal.code in _HANDED_OVER:
+        return Completed(name="Superseded", message=refusal.message)
+    if refusal.code == _QUEUED:
+        return Completed(name="Queued", message=refusal.message)
+    if refusal.code == "release_changed":
+        return end(await read_release(release_id))
+    raise refusal
+
+
+def _sentence(record: ReleaseRecord) -> str:
+    verdict = record.verdict.sentence if record.verdict else ""
+    reason = record.reason or record.state.value.replace("_", " ")
+    sentence = reason if not verdict or verdict in reason else f"{reason}. {verdict}"
+    return f"{record.version}: {sentence}"

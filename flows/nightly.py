@@ -1,0 +1,40 @@
+"""Every night: release the newest version that has never been stable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.hooks import take_candidate_away
+from flows.release import conduct
+from tasks.nightly import nightly_plan, pick_version
+from tasks.releases import open_release
+from tasks.runs import release_of_this_run, this_run_id
+
+PLAN_FILE = "deployments/plans/nightly.yaml"
+
+
+@flow(
+    name="nightly-canary",
+    flow_run_name="nightly",
+    on_cancellation=[take_candidate_away],
+    validate_parameters=True,
+)
+async def nightly_canary(plan_file: str = PLAN_FILE, version_name: str | None = None) -> State[Any]:
+    """Release what is new, by a plan that is kept in a file.
+
+    Args:
+        plan_file: The plan; a relative path begins where the flows are.
+        version_name: The version to release; empty: the newest one that was never stable.
+    """
+    release_id = await release_of_this_run()
+    if release_id is None:
+        version = version_name or await pick_version()
+        if version is None:
+            return Completed(message="nothing to release")
+        plan = nightly_plan(plan_file, version)
+        release_id = await open_release(plan, flow_run_id=this_run_id(), trigger="schedule")
+    return await conduct(release_id)

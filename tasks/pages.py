@@ -1,0 +1,139 @@
+"""What people read in Prefect's UI, as Markdown and table rows: pure functions of the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grayscale.release.phases import State
+from grayscale.release.record import ReleaseRecord, StepView, VerdictView
+
+Row = dict[str, Any]
+
+_APPROVAL_HELP = (
+    "Approving carries the release on; rejecting takes the traffic back to stable at once. "
+    "The name you give is recorded as a claim: this form cannot check it."
+)
+_PAUSE_HELP = "`resume` goes on where it stopped; `abort` takes the traffic back to stable at once."
+
+
+def run_title(record: ReleaseRecord) -> str:
+    """A flow run's name: version and where it stands, such as `v2.1.0 · 25 %`."""
+    where = f"{record.weight_percent:g} %"
+    match record.state:
+        case State.SOAKING:
+            said = where
+        case State.BAKING:
+            said = f"bake at {where}"
+        case State.HELD | State.PAUSED:
+            said = f"{record.state.value} at {where}"
+        case State.AWAITING_APPROVAL:
+            said = f"{where}, waiting for approval"
+        case _:
+            said = record.state.value.replace("_", " ")
+    return f"{record.version} · {said}"
+
+
+def approval_page(record: ReleaseRecord) -> str:
+    """What a person who approves or rejects should know."""
+    gate = record.gate
+    lines = [
+        f"## Let {record.version} go on to {following(record)}?",
+        "",
+        f"**Why you are asked:** {(gate and gate.why) or record.reason or 'the plan says so'}",
+        "",
+        f"It has {record.weight_percent:g} % of the traffic now, and keeps it until you decide.",
+        "",
+        *_verdict_lines(_last_verdict(record)),
+        _APPROVAL_HELP,
+    ]
+    if gate is not None and gate.deadline is not None:
+        ending = "is rolled back" if record.plan.approval.on_timeout == "roll_back" else "waits on"
+        lines += ["", f"Without an answer by {gate.deadline} the release {ending}."]
+    return "\n".join([*lines, "", *_footer(record)])
+
+
+def pause_page(record: ReleaseRecord) -> str:
+    """What a person who resumes or aborts should know."""
+    timeout = record.plan.pause.timeout_minutes
+    return "\n".join(
+        [
+            f"## {record.version} is paused at {record.weight_percent:g} %",
+            "",
+            record.reason or "",
+            "",
+            *_verdict_lines(_last_verdict(record)),
+            _PAUSE_HELP,
+            f"After {timeout:g} minutes of pause the candidate loses its traffic.",
+            "",
+            *_footer(record),
+        ]
+    )
+
+
+def verdict_page(record: ReleaseRecord) -> str:
+    """The judge's last answer with its evidence."""
+    verdict = _last_verdict(record)
+    return "\n".join(
+        [
+            f"## {record.version} at {record.weight_percent:g} %",
+            "",
+            *_verdict_lines(verdict),
+            *_evidence_table(verdict),
+            *_footer(record),
+        ]
+    )
+
+
+def split_rows(record: ReleaseRecord) -> list[Row]:
+    """One row per step of the ramp, the bake last."""
+    stages = [*record.steps, *([record.bake] if record.bake else [])]
+    return [_split_row(record, stage) for stage in stages]
+
+
+def following(record: ReleaseRecord) -> str:
+    """What comes after the gate: a weight, the bake or the promotion."""
+    if record.bake is not None:
+        return "promotion"
+    index = 0 if record.current_step is None else record.current_step + 1
+    return f"{record.steps[index].step_percent:g} %" if index < len(record.steps) else "the bake"
+
+
+def _split_row(record: ReleaseRecord, stage: StepView) -> Row:
+    bake = stage.index >= len(record.steps)
+    observed = stage.observed_percent
+    return {
+        "step": "bake" if bake else f"{stage.step_percent:g} %",
+        "state": stage.state,
+        record.version: f"{stage.weight_percent:g} %",
+        record.base_version or "stable": f"{100 - stage.weight_percent:g} %",
+        "observed": "" if observed is None else f"{observed:g} %",
+        "watched": f"{stage.watched_seconds:g} of {stage.required_seconds:g} s",
+        "verdict": stage.verdict.outcome if stage.verdict else "",
+    }
+
+
+def _last_verdict(record: ReleaseRecord) -> VerdictView | None:
+    stage = record.stage
+    return (stage.verdict if stage else None) or record.verdict
+
+
+def _verdict_lines(verdict: VerdictView | None) -> list[str]:
+    if verdict is None:
+        return ["**Verdict:** none yet", ""]
+    return [f"**Verdict: {verdict.outcome}.** {verdict.sentence}", ""]
+
+
+def _evidence_table(verdict: VerdictView | None) -> list[str]:
+    if verdict is None or not verdict.evidence:
+        return []
+    rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in verdict.evidence.items()]
+    return ["| evidence | value |", "|---|---|", *rows, ""]
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _footer(record: ReleaseRecord) -> list[str]:
+    labels = "".join(f" · {name}: {value}" for name, value in sorted(record.labels.items()))
+    return [f"Release `{record.id}` · `grayscale explain {record.id}`{labels}"]

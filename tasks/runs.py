@@ -1,0 +1,93 @@
+"""The flow run itself: who it is, what it is called, and which older ones it replaces.
+
+Prefect's list is for people; a Prefect that is away for a moment does not disturb a release.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
+from prefect.states import Completed
+
+from grayscale.release.record import ReleaseRecord
+from tasks.house import only_shown
+from tasks.pages import run_title
+
+_TAG = "release:"
+
+
+def release_tag(release_id: str) -> str:
+    """The tag that joins all runs of a release."""
+    return f"{_TAG}{release_id}"
+
+
+def release_of(tags: list[str]) -> str | None:
+    """The release that a run's tags name."""
+    return next((tag.removeprefix(_TAG) for tag in tags if tag.startswith(_TAG)), None)
+
+
+def this_run_id() -> str:
+    """The id of the flow run that we are in."""
+    return str(_this_run().id)
+
+
+async def release_of_this_run() -> str | None:
+    """The release that this run already belongs to, if it began before."""
+    async with get_client() as prefect:
+        run = await prefect.read_flow_run(UUID(this_run_id()))
+    return release_of(run.tags)
+
+
+async def join_release(release_id: str) -> None:
+    """Tag this run with its release."""
+    with only_shown():
+        async with get_client() as prefect:
+            run = await prefect.read_flow_run(UUID(this_run_id()))
+            tags = {*run.tags, release_tag(release_id)}
+            if tags != set(run.tags):
+                await prefect.update_flow_run(run.id, tags=sorted(tags))
+
+
+async def name_run(record: ReleaseRecord) -> None:
+    """Let the run's name say which version stands where."""
+    run = _this_run()
+    title = run_title(record)
+    if run.name == title:
+        return
+    with only_shown():
+        async with get_client() as prefect:
+            await prefect.set_flow_run_name(run.id, title)
+        run.name = title
+
+
+async def close_older_runs(release_id: str) -> None:
+    """End the sleeping runs of this release: their forms would be answered in vain."""
+    own_id = this_run_id()
+    closed: State[Any] = Completed(
+        name="Superseded", message=f"The release went on in flow run {own_id}"
+    )
+    with only_shown():
+        async with get_client() as prefect:
+            for run in await prefect.read_flow_runs(flow_run_filter=_sleeping(release_id)):
+                if str(run.id) != own_id:
+                    await prefect.set_flow_run_state(run.id, closed, force=True)
+
+
+def _sleeping(release_id: str) -> FlowRunFilter:
+    wanted = {
+        "tags": {"all_": [release_tag(release_id)]},
+        "state": {"type": {"any_": [StateType.PAUSED]}},
+    }
+    return FlowRunFilter.model_validate(wanted)
+
+
+def _this_run() -> FlowRun:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RuntimeError("there is no flow run here")
+    return context.flow_run
