@@ -79,6 +79,11 @@ class Story:
                 revision=release.revision if revision < 0 else revision,
             )
 
+    async def renew(self) -> None:
+        async with self.plane.write() as tx:
+            release = await document.load(tx, self.release_id)
+            await conduct.renew(tx, release, fence=self.fence)
+
     async def record(self) -> ReleaseRecord:
         async with self.plane.read() as tx:
             release = await document.load(tx, self.release_id)

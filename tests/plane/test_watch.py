@@ -26,11 +26,13 @@ class Watch:
         self.clock = clock
         self.watcher = Watcher(plane)
 
-    async def second(self, config_id: str | None, *, errors: float, requests: int = 20) -> None:
+    async def second(
+        self, config_id: str | None, *, errors: float, stable: float = 0.0, requests: int = 20
+    ) -> None:
         """One second passes: the worker flushes its counters, the leader looks."""
         cells: Cells = {}
         if config_id is not None:
-            cells[_key(config_id, "v1")] = _cell(requests * 9, 0)
+            cells[_key(config_id, "v1")] = _cell(requests * 9, round(requests * 9 * stable))
             cells[_key(config_id, "v2")] = _cell(requests, round(requests * errors))
         async with self.plane.read() as tx:
             seq = (await configs.current(tx)).state_seq
@@ -153,3 +155,19 @@ async def test_nobody_decides_in_time(story: Any, watch: Watch, plane: Plane) ->
     async with plane.read() as tx:
         release = await document.load(tx, story.release_id)
     assert (release.state, release.cause) == (State.ROLLED_BACK, "approval_timeout")
+
+
+async def test_a_sick_upstream_is_not_the_candidates_fault(story: Any, watch: Watch) -> None:
+    """While both versions fail the release is held at its weight, and goes on afterwards."""
+    config_id = await start(story)
+    for _ in range(5):
+        await watch.second(config_id, errors=0.5, stable=0.5)
+    held = await story.record()
+    for _ in range(200):
+        await watch.second(config_id, errors=0.0)
+        await story.renew()
+        if (await story.record()).state is not State.HELD:
+            break
+    record = await story.record()
+    assert (held.state, held.cause, held.weight_percent) == (State.HELD, "upstream", 10)
+    assert (record.state, record.weight_percent) == (State.SOAKING, 10)

@@ -1,5 +1,7 @@
 """The table of phases."""
 
+from pathlib import Path
+
 from grayscale.release.phases import ACTIVE, EDGES, FINAL, State, may_follow
 
 
@@ -28,3 +30,14 @@ def test_an_end_can_be_reached_from_everywhere() -> None:
                 seen.add(following)
                 ahead.append(following)
         assert seen & FINAL
+
+
+def test_the_design_page_draws_this_table() -> None:
+    """DESIGN.md's picture of states and edges is the table, edge by edge."""
+    page = (Path(__file__).parents[2] / "DESIGN.md").read_text(encoding="utf-8")
+    picture = page.split("```text\n")[1].split("```")[0]
+    drawn = {}
+    for line in picture.strip().splitlines():
+        state, _, following = line.partition("->")
+        drawn[State(state.strip())] = {State(name) for name in following.split()}
+    assert drawn == {state: set(edges) for state, edges in EDGES.items() if edges}

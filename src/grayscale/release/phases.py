@@ -57,7 +57,9 @@ EDGES: dict[State, frozenset[State]] = {
     State.PAUSED: frozenset(
         {State.PREPARING, State.SOAKING, State.BAKING, State.AWAITING_APPROVAL} | _OUT
     ),
-    State.BAKING: frozenset({State.PROMOTED, State.HELD, State.PAUSED} | _OUT),
+    State.BAKING: frozenset(
+        {State.PROMOTED, State.AWAITING_APPROVAL, State.HELD, State.PAUSED} | _OUT
+    ),
     State.ROLLING_BACK: frozenset(
         {State.ROLLED_BACK, State.REJECTED, State.SUPERSEDED, State.FAILED, State.PAUSED}
     ),

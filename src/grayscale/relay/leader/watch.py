@@ -9,6 +9,8 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 
 from grayscale.clock import rfc3339
+from grayscale.judge import Outcome, Verdict
+from grayscale.judge.values import Cause
 from grayscale.plane import configs, document, judging, people, takeaway, versions
 from grayscale.plane.actor import GUARD, LEASE, RELAY
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
@@ -87,7 +89,10 @@ class Watcher:
 
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:
         verdict = await judging.judge(self._plane, tx, release, look)
-        if verdict is None or str(verdict.outcome) != "harmful":
+        if verdict is None:
+            return
+        if verdict.outcome is not Outcome.HARMFUL:
+            await self._hold_while_upstream_is_sick(tx, release, verdict)
             return
         version = await versions.find(tx, release.version)
         if version is not None:
@@ -95,6 +100,20 @@ class Watcher:
         await takeaway.roll_back(
             self._plane, tx, release, actor=GUARD, reason=verdict.sentence, cause="candidate"
         )
+
+    async def _hold_while_upstream_is_sick(
+        self, tx: Tx, release: Document, verdict: Verdict
+    ) -> None:
+        """Both versions sick: the ramp holds at its weight, and goes on when it is over."""
+        sick = verdict.cause is Cause.UPSTREAM
+        if sick and release.state in _LEASED:
+            release.move(State.HELD, reason=verdict.sentence, cause=Cause.UPSTREAM.value)
+            await document.save(tx, release, now=self._plane.clock.now())
+            await document.tell(self._plane, tx, release, "release.held", actor=GUARD)
+        elif not sick and release.state is State.HELD and release.cause == Cause.UPSTREAM.value:
+            state = State.BAKING if release.bake is not None else State.SOAKING
+            release.move(state, reason="the upstream is well again")
+            await document.save(tx, release, now=self._plane.clock.now())
 
     async def _braked(self, tx: Tx, release: Document) -> bool:
         """A ban that could not be recorded at the time is carried to its end now."""
