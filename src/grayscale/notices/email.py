@@ -93,7 +93,7 @@ class EmailNotifier:
         if isinstance(release_id, str):
             message["References"] = _message_id(release_id, domain)
         message["Auto-Submitted"] = "auto-generated"
-        message["X-Grayscale-Event"] = notice.type
+        message["X-Grayscale-Event"] = one_line(notice.type, limit=100)
         message.set_content(notice.text)
         return message
 

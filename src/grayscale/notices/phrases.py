@@ -38,7 +38,7 @@ PHRASES = {
     "release.extended": Phrase(
         Tone.NEUTRAL,
         "{version} is watched for longer at {weight}",
-        "There is not enough evidence yet, neither for nor against it. It keeps its weight.",
+        "There is not enough evidence yet, neither for nor against it. It stays where it is.",
     ),
     "release.held": Phrase(
         Tone.ASKS,

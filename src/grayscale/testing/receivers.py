@@ -155,7 +155,7 @@ async def _fail(exchange: Exchange, failure: Failure) -> None:
     if failure.hang_up:
         exchange.hang_up()
         return
-    headers = {"content-type": failure.content_type}
+    headers = {}
     if failure.retry_after is not None:
         headers["retry-after"] = failure.retry_after
     if failure.location is not None:
@@ -163,4 +163,5 @@ async def _fail(exchange: Exchange, failure: Failure) -> None:
     if failure.slack_error is not None:
         exchange.answer_json(200, {"ok": False, "error": failure.slack_error}, headers=headers)
         return
+    headers["content-type"] = failure.content_type
     exchange.answer(failure.status, failure.body, headers=headers)
