@@ -33,13 +33,16 @@ class EventTooLong(Exception):
     """An event that is longer than any that the relay keeps in memory."""
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Response(msgspec.Struct):
     usage: UsageFields | None = None
 
 
 class _Data(msgspec.Struct):
     type: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _NULL
     usage: UsageFields | None = None
     choices: list[msgspec.Raw] | None = None
     response: _Response | None = None
@@ -104,6 +107,8 @@ class EventScanner:
         self._held += chunk
         end = 0
         for boundary in _BOUNDARY.finditer(self._held, looked_at):
+            if boundary.end() == len(self._held) and self._held.endswith(b"\n\r"):
+                break  # the line feed that belongs to it is still on its way
             end = boundary.end()
         if len(self._held) - end > MAX_EVENT_BYTES:
             raise EventTooLong
@@ -132,7 +137,7 @@ class EventScanner:
             told = _DATA.decode(data)
         except msgspec.DecodeError:
             return False  # passed on as sent: its meaning is between upstream and caller
-        if told.error is not None or name == b"error" or told.type == "error":
+        if bytes(told.error) != b"null" or name == b"error" or told.type == "error":
             self.error = data
         usage = told.usage or (told.response.usage if told.response is not None else None)
         if usage is not None:
