@@ -9,8 +9,8 @@ from tests.cli.conftest import Cli
 from tests.cli.fake_relay import FakeRelay
 
 ROLLBACK: dict[str, Any] = {
-    "rollback_id": "rb_1", "state": "completed", "from_config_id": "config-2",
-    "to_config_id": "config-3", "candidate_weight_percent": 0, "in_flight": 0,
+    "rollback_id": "rb_1", "config_id": "config-3", "previous_config_id": "config-2",
+    "traffic_split": {"stable": 100}, "status": {"state": "switching"},
 }  # fmt: skip
 CONFIG: dict[str, Any] = {
     "config_id": "config-3", "previous_config_id": "config-2",
@@ -24,6 +24,7 @@ def test_rollback_goes_to_stable_with_its_reason(cli: Cli, relay: FakeRelay) -> 
     relay.says("POST", "/v1/admin/rollback", ROLLBACK)
     result = cli("rollback", "--reason", "p95 doubled")
     assert (result.code, result.out) == (0, "rb_1\n")
+    assert "switching: new requests go to stable 100 % (config-3)" in result.err
     seen = relay.writes[0]
     assert seen.headers["x-rollback-target"] == "stable"
     assert seen.headers["x-rollback-reason"] == "p95 doubled"
@@ -47,7 +48,7 @@ def test_rollback_to_a_config(cli: Cli, relay: FakeRelay) -> None:
 
 def test_gradual_rollback(cli: Cli, relay: FakeRelay) -> None:
     """`--gradual 10/30` is 10 % every 30 s."""
-    relay.says("POST", "/v1/admin/rollback", ROLLBACK | {"state": "gradual"})
+    relay.says("POST", "/v1/admin/rollback", ROLLBACK | {"status": {"state": "gradual"}})
     result = cli("rollback", "--reason", "r", "--gradual", "10/30")
     assert relay.writes[0].body["gradual"] == {"step_size": 10, "step_delay_seconds": 30}
     assert "gradual" in result.err

@@ -114,10 +114,9 @@ def _roll_back(to: str, *, reason: str, body: dict[str, Any], dry_run: bool, as_
     if as_json:
         put_json(answer)
         return
-    put(answer["rollback_id"] or "-")
-    say(f"{answer['state']}: {answer['from_config_id']} → {answer['to_config_id']}")
-    if answer["state"] not in {"completed", "idle"}:
-        say("New requests go to the target already where the state is draining.")
+    put(answer["rollback_id"])
+    split = ", ".join(f"{name} {percent(share)}" for name, share in answer["traffic_split"].items())
+    say(f"{answer['status']['state']}: new requests go to {split} ({answer['config_id']})")
 
 
 def _gradual(text: str) -> dict[str, float]:

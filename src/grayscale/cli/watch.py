@@ -21,7 +21,7 @@ from grayscale.release.record import ReleaseRecord
 
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
-_LONGEST_WAIT_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 30
 _PIPE_WIDTH = 1000
 _FOR_A_PERSON = frozenset({State.AWAITING_APPROVAL, State.PAUSED})
 
