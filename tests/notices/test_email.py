@@ -172,6 +172,28 @@ async def test_login_goes_over_starttls(certificate: Certificate) -> None:
         assert "wrong" not in str(error)
 
 
+# Not loopback by its number, and yet this machine: a stand-in for a server out there.
+OUT_THERE = "0.0.0.0"
+
+
+@pytest.mark.allow_hosts([OUT_THERE, "127.0.0.1"])
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+async def test_passwords_are_not_sent_in_the_clear() -> None:
+    """Without TLS a login is refused for good, but for a server on this very machine."""
+    options: dict[str, Any] = {
+        "auth_require_tls": False,
+        "auth_required": True,
+        "authenticator": allow(("ann", "secret")),
+    }
+    async with mail_server(**options) as mailbox:
+        error = await refused(notifier(mailbox.port, login="ann:secret@", host=OUT_THERE))
+        assert error.permanent
+        assert "smtps://" in str(error)
+        assert mailbox.messages == []
+        await notifier(mailbox.port, login="ann:secret@", host="127.0.0.1").send(notice=notice())
+        assert len(mailbox.messages) == 1
+
+
 async def test_tls_from_the_first_byte(certificate: Certificate) -> None:
     """smtps:// speaks TLS at once."""
     async with mail_server(tls=certificate.for_server) as mailbox:

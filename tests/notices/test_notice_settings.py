@@ -54,7 +54,7 @@ def test_secrets_do_not_show() -> None:
     ("channel", "changes", "field", "message"),
     [
         ("slack", {"token": ""}, "token", "at least 1"),
-        ("slack", {"chanel": "#x"}, "chanel", "not permitted"),
+        ("slack", {"room": "#x"}, "room", "not permitted"),
         ("slack", {"base_url": "slack.com"}, "base_url", "http:// or https://"),
         ("webhook", {"url": "ftp://made-up"}, "url", "http:// or https://"),
         ("webhook", {"url": "https://made-up:99999/"}, "url", "ort"),

@@ -59,6 +59,14 @@ async def test_cancelled_sleeper_holds_nobody_up() -> None:
     assert clock.monotonic() == 5
 
 
+async def test_no_sleep_is_a_turn_of_the_loop() -> None:
+    """Sleeping for no time lets the others run and moves nothing."""
+    clock = FakeClock()
+    await clock.sleep(0)
+    assert (clock.monotonic(), clock.slept_seconds) == (0, [0])
+    assert repr(clock) == "<FakeClock 2026-01-01T00:00:00+00:00 sleepers=0>"
+
+
 async def test_wall_clock_can_be_set_back_alone() -> None:
     """A wall clock that is set back leaves the monotonic one as it was."""
     clock = FakeClock()

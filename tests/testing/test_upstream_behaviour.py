@@ -75,6 +75,14 @@ async def test_errors_carry_retry_after() -> None:
     assert answer.json()["error"]["code"] == "rate_limit_exceeded"
 
 
+async def test_other_refusals_are_invalid_requests() -> None:
+    """An injected 4xx other than 429 has the type of an invalid request."""
+    async with Upstream(Behaviour(error_rate=1, error_status=422)) as upstream:
+        answer = await post(upstream, chat())
+    assert answer.status_code == 422
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
 async def test_missing_model_is_404() -> None:
     """A model that is said to be missing gets 404 model_not_found, the others are served."""
     async with Upstream(Behaviour(missing_models=("gone",))) as upstream:
@@ -222,6 +230,33 @@ async def test_record_is_bounded() -> None:
         assert len(recorded.body) == 256 * 1024
         assert recorded.body_bytes > 400_000
         assert upstream.requests.maxlen == 500
+
+
+async def test_unknown_control_is_404() -> None:
+    """A misspelt control is an error, not an API call that is recorded."""
+    async with Upstream() as upstream, httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"{upstream.origin}/__request")
+        assert answer.status_code == 404
+        assert upstream.total == 0
+
+
+async def test_slow_readers_get_the_whole_stream() -> None:
+    """A caller that reads nothing for a while stops the stream, which then goes on to its end."""
+    async with Upstream(Behaviour(tokens=20_000)) as upstream:
+        reader, writer = await asyncio.open_connection("127.0.0.1", upstream.port, limit=1024)
+        body = json.dumps(chat(stream=True)).encode()
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await upstream.requests[-1].ended.wait()
+        received = await reader.read()
+        writer.close()
+    assert received.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert received.count(b"data: ") == 20_003
 
 
 async def test_stop_and_start_keep_the_port() -> None:

@@ -85,6 +85,13 @@ async def test_completions_in_both_forms(client: openai.AsyncOpenAI) -> None:
     text = "".join([chunk.choices[0].text async for chunk in stream])
     assert "gpt-4.1" in text
     assert text == whole.choices[0].text
+    stream = await client.completions.create(
+        model="gpt-4.1", prompt="hello", stream=True, stream_options={"include_usage": True}
+    )
+    last = [chunk async for chunk in stream][-1]
+    assert last.choices == []
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 6
 
 
 async def test_embeddings_in_both_encodings(client: openai.AsyncOpenAI) -> None:
@@ -94,6 +101,8 @@ async def test_embeddings_in_both_encodings(client: openai.AsyncOpenAI) -> None:
     assert [item.index for item in decoded.data] == [0, 1]
     assert decoded.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
     assert decoded.data[0].embedding != decoded.data[1].embedding
+    assert len((await client.embeddings.create(model="e", input="one")).data) == 1
+    assert len((await client.embeddings.create(model="e", input=[1, 2, 3])).data) == 1
 
 
 async def test_responses_whole(client: openai.AsyncOpenAI) -> None:
