@@ -35,6 +35,13 @@ def test_channels_are_optional() -> None:
     assert build_notifiers(NotificationSettings()) == {}
 
 
+def test_settings_know_which_channels_there_are() -> None:
+    """`has` is true for what is set up, and for nothing else that has a name."""
+    settings = NotificationSettings.model_validate({"slack": BLOCK["slack"]})
+    names = ("slack", "webhook", "email", "pager", "has", "model_fields")
+    assert [name for name in names if settings.has(name)] == ["slack"]
+
+
 def test_slack_channel_can_be_overridden() -> None:
     """`channel_override` replaces the configured Slack channel."""
     settings = NotificationSettings.model_validate({"slack": BLOCK["slack"]})

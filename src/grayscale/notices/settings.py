@@ -103,3 +103,7 @@ class NotificationSettings(_Frozen):
     slack: SlackSettings | None = None
     webhook: WebhookSettings | None = None
     email: EmailSettings | None = None
+
+    def has(self, channel: str) -> bool:
+        """Whether the channel of that name is set up."""
+        return channel in type(self).model_fields and getattr(self, channel) is not None
