@@ -48,8 +48,8 @@ def _check_count(name: str, value: object) -> None:
         raise JudgeInputError(f"{name}: {value!r} is no count")
 
 
-def _check_counts(name: str, values: Collection[object]) -> None:
-    if not all(type(value) is int and value >= 0 for value in values):
+def _check_counts(name: str, values: Collection[int]) -> None:
+    if values and (set(map(type, values)) != {int} or min(values) < 0):
         raise JudgeInputError(f"{name}: counts are whole numbers from 0")
 
 

@@ -5,6 +5,7 @@ Read from `advance` downwards: check, learn, weigh, say.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -140,4 +141,4 @@ def _still_open(before: int, arm: Arm) -> int:
 def _added(histogram: tuple[int, ...], latencies: Sequence[int]) -> tuple[int, ...]:
     if not latencies:
         return histogram
-    return tuple(before + more for before, more in zip(histogram, latencies, strict=True))
+    return tuple(map(operator.add, histogram, latencies))
