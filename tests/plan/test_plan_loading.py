@@ -122,10 +122,10 @@ def test_extensions_may_stand_in_every_file(tmp_path: Path) -> None:
 def test_a_problem_knows_its_place_value_and_nearest_name() -> None:
     """A problem is a value that a program can read, too."""
     with pytest.raises(PlanError) as caught:
-        parse_plan("version_name: v1\non_conflict: queu\n", "p.yaml")
+        parse_plan("version_name: v1\non_conflict: rejct\n", "p.yaml")
     (problem,) = caught.value.problems
     assert (problem.file, problem.line, problem.column) == ("p.yaml", 2, 14)
-    assert (problem.field, problem.value, problem.nearest) == ("on_conflict", "queu", "queue")
+    assert (problem.field, problem.value, problem.nearest) == ("on_conflict", "rejct", "reject")
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
