@@ -1,11 +1,15 @@
 """What every test gets."""
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from blockbuster import BlockBuster
 
 MEASURE_SUBPROCESSES = "COVERAGE_PROCESS_CONFIG"
+# Calls on files are short, and made at start-up; anything else that blocks the loop is a mistake.
+MAY_BLOCK = ("os.", "io.")
 _coverage_config = pytest.StashKey[str]()
 
 
@@ -30,3 +34,16 @@ def measured_environment(pytestconfig: pytest.Config) -> dict[str, str]:
     """What to add to the environment of a process of ours, so that `make test` measures it too."""
     value = pytestconfig.stash[_coverage_config]
     return {MEASURE_SUBPROCESSES: value} if value else {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_blocks_the_event_loop() -> Iterator[None]:
+    """Code of ours that sleeps, or waits for a socket, a lock or SQLite, inside the loop raises."""
+    functions = [
+        f for n, f in BlockBuster("grayscale").functions.items() if not n.startswith(MAY_BLOCK)
+    ]
+    for function in functions:
+        function.activate()
+    yield
+    for function in functions:
+        function.deactivate()
