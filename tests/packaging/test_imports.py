@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 JUDGE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "dataclasses", "enum", "functools", "itertools",
-    "math", "typing", "grayscale.errors", "grayscale.judge",
+    "math", "operator", "typing", "grayscale.errors", "grayscale.judge",
 }  # fmt: skip
 WITHOUT_PREFECT = """
 import importlib, pkgutil, sys
