@@ -70,7 +70,7 @@ class StreamRelay:
 
     async def _pump(self) -> bytes:
         """Pass on all but the last piece, which goes out with the ending."""
-        scanner, watch = self._scanner, self._watch
+        scanner = self._scanner
         await self._reply.begin(self._opened.status, self._opened.headers)
         out = self._opened.first
         if not scanner.has_ended():
@@ -81,7 +81,6 @@ class StreamRelay:
                     break
                 if out:
                     await self._pass_on(out)
-                    watch.expect(Cause.IDLE, self._idle_seconds)
             else:
                 out = scanner.finish()
         if self._first_content is None and scanner.content_seen:
@@ -93,6 +92,7 @@ class StreamRelay:
             self._first_content = self._clock()
         self._watch.expect(Cause.CALLER_STALLED, self._idle_seconds)
         await self._reply.write(out)
+        self._watch.expect(Cause.IDLE, self._idle_seconds)
 
     async def _finish(self, last: bytes, refusal: Refused | None) -> StreamEnd:
         scanner = self._scanner
