@@ -16,7 +16,7 @@ _CHAT = "/v1/chat/completions"
 
 
 def _state(**fields: Any) -> Snapshot:
-    candidate = config(upstream="bad", model="gpt-4.1-2026", timeouts={"first_byte_seconds": 0.2})
+    candidate = config(upstream="bad", model="gpt-4.1-2026", timeouts={"first_byte_seconds": 2})
     return snapshot(candidate=candidate, weight=100, **fields)
 
 
