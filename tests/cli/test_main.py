@@ -19,6 +19,8 @@ from tests.cli.conftest import Cli
 
 COMMANDS = (
     "init",
+    "demo",
+    "up",
     "relay",
     "release",
     "get",

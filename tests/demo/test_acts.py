@@ -103,7 +103,7 @@ async def test_an_act_ends_with_its_release(relay: FakeRelay) -> None:
     assert screen.said == [
         "v2 is created as rel_1",
         "v2 has 10 % of the traffic now",
-        "v2 is rolled_back: 8 of 40 failed",
+        "v2 is rolled back: 8 of 40 failed",
     ]
     assert last_rows(screen) == [("v1", 90.0, 0.0), ("v2", 10.0, 20.0)]
 

@@ -10,14 +10,18 @@ from grayscale.demo.screen import LineScreen, VersionRow, View, happening, pictu
 from grayscale.release.record import ReleaseRecord
 
 
-def record(state: str, **more: Any) -> ReleaseRecord:
+def record(state: str, *, verdict: dict[str, Any] | None = None, **more: Any) -> ReleaseRecord:
     """A release at its first step."""
     step = {"index": 0, "step_percent": 10, "weight_percent": 10, "state": "running",
-            "watched_seconds": 3, "required_seconds": 8}  # fmt: skip
+            "watched_seconds": 3, "required_seconds": 8, "verdict": verdict}  # fmt: skip
     return ReleaseRecord.model_validate(
         {"id": "rel_1", "version": "v2", "state": state, "revision": 1, "seq": 1, "steps": [step],
          "current_step": 0, "plan": {"version_name": "v2"}, "created_at": "t", **more}
     )  # fmt: skip
+
+
+UNSURE = {"outcome": "inconclusive", "sentence": "9 of 40 requests seen"}
+HEALTHY = {"outcome": "healthy", "sentence": "0 of 41 failed"}
 
 
 def view(seconds: float, **more: Any) -> View:
@@ -48,7 +52,13 @@ def test_the_picture_has_everything_on_it() -> None:
         (record("baking"), record("promoted", weight_percent=100), "v2 is promoted"),
         (record("soaking", weight_percent=10), record("held", weight_percent=10, reason="upstream"),
          "v2 is held: upstream"),
-        (record("soaking", weight_percent=10), record("rolling_back"), "v2 is rolling_back"),
+        (record("soaking"), record("soaking", verdict=UNSURE), None),
+        (record("soaking", verdict=UNSURE), record("soaking", verdict=HEALTHY),
+         "v2 looks healthy: 0 of 41 failed"),
+        (record("soaking", verdict=HEALTHY), record("soaking", verdict=HEALTHY), None),
+        (record("rolling_back", reason="slow"), record("rolled_back", reason="slow"),
+         "v2 is rolled back"),
+        (record("soaking", weight_percent=10), record("rolling_back"), "v2 is rolling back"),
     ],
 )  # fmt: skip
 def test_happenings(before: ReleaseRecord, after: ReleaseRecord, told: str | None) -> None:

@@ -38,6 +38,8 @@ app = typer.Typer(
 )
 
 app.command()(project.init)
+app.command()(servers.demo)
+app.command()(servers.up)
 app.command()(servers.relay)
 
 app.command()(plans.lint)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from grayscale.cli.options import DATA_DIR, DataDir
-from grayscale.cli.output import say
+from grayscale.cli.options import DATA_DIR, AsJson, DataDir
+from grayscale.cli.output import put, say
 from grayscale.errors import SettingsError
 
 _CONFIG = Path("grayscale.yaml")
@@ -53,6 +53,39 @@ def relay(
             workers=workers,
         )
     )
+
+
+def up(
+    *,
+    config: Config = None,
+    data_dir: DataDir = DATA_DIR,
+    listen: Listen = "127.0.0.1:8400",
+    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="For Prefect.")] = 4200,
+    workers: Annotated[int, typer.Option(min=1, help="Relay processes on the one socket.")] = 1,
+) -> None:
+    """Run relay and Prefect together. Ctrl-C ends them all."""
+    from grayscale.up.run import run_up
+
+    if config is None and _CONFIG.exists():
+        config = _CONFIG
+    raise typer.Exit(
+        run_up(
+            config=config,
+            data_dir=data_dir,
+            listen=listen,
+            prefect_port=prefect_port,
+            workers=workers,
+            put=put,
+            say=say,
+        )
+    )
+
+
+def demo(*, as_json: AsJson = False) -> None:
+    """Watch a good and a bad release, on real parts."""
+    from grayscale.demo.run import run_demo
+
+    raise typer.Exit(run_demo(as_json=as_json))
 
 
 def _log_to_stderr() -> None:

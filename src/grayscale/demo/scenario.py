@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from grayscale.release.phases import State
-from grayscale.settings import Settings, settings_from
 from grayscale.testing.behaviour import Behaviour
 
 MODEL = "demo-chat"
@@ -35,16 +34,12 @@ STEADY = Behaviour(
 FLAKY = STEADY.model_copy(update={"error_rate": 0.2, "seed": 7, "served_models": ("chat-3",)})
 
 
-def settings(*, steady_url: str, flaky_url: str, prefect_port: int) -> Settings:
-    """What the demo's grayscale.yaml would hold."""
-    return settings_from(
-        {
-            "upstreams": {"steady": {"base_url": steady_url}, "flaky": {"base_url": flaky_url}},
-            "models": {MODEL: {"upstream": "steady", "model": "chat-1"}},
-            "prefect": {"api_url": f"http://127.0.0.1:{prefect_port}/api"},
-        },
-        source="the demo's settings",
-    )
+def settings(*, steady_url: str, flaky_url: str) -> dict[str, Any]:
+    """The demo's grayscale.yaml."""
+    return {
+        "upstreams": {"steady": {"base_url": steady_url}, "flaky": {"base_url": flaky_url}},
+        "models": {MODEL: {"upstream": "steady", "model": "chat-1"}},
+    }
 
 
 def acts() -> tuple[Act, Act]:

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from grayscale.cli.output import percent
 from grayscale.cli.release_view import colour_of, sentence_of, status_of, step_of
-from grayscale.release.record import ReleaseRecord
+from grayscale.release.phases import State
+from grayscale.release.record import ReleaseRecord, VerdictView
 
 _BAR_WIDTH = 32
 _LATEST_SHOWN = 10
@@ -156,24 +157,30 @@ def picture(view: View, happened: list[str]) -> RenderableType:
 
 def happening(before: ReleaseRecord | None, after: ReleaseRecord) -> str | None:
     """What has changed from one look to the next, in a sentence; None if nothing to speak of."""
-    sentence = sentence_of(after)
-    because = f": {sentence}" if sentence else ""
     if before is None:
         return f"{after.version} is created as {after.id}"
-    if after.state is not before.state and (after.state.final or not after.weight_percent):
-        return f"{after.version} is {after.state}{because}"
+    news = after.reason if after.reason and after.reason != before.reason else ""
+    because = f": {news}" if news else ""
+    changed = after.state is not before.state
+    if changed and (after.state.final or not after.weight_percent):
+        return f"{after.version} is {_words(after.state)}{because}"
     if after.weight_percent != before.weight_percent:
         return f"{after.version} has {percent(after.weight_percent)} of the traffic now"
-    if after.state is not before.state:
-        return f"{after.version} is {after.state}{because}"
-    if _outcome(after) not in {None, _outcome(before)}:
-        return f"{after.version} looks {_outcome(after)}{because}"
+    if changed:
+        return f"{after.version} is {_words(after.state)}{because}"
+    verdict, earlier = _verdict(after), _verdict(before)
+    outcome = verdict.outcome if verdict else "inconclusive"
+    if verdict and outcome != "inconclusive" and outcome != (earlier and earlier.outcome):
+        return f"{after.version} looks {outcome}: {verdict.sentence}"
     return None
 
 
-def _outcome(record: ReleaseRecord) -> str | None:
-    verdict = record.stage.verdict if record.stage else None
-    return verdict.outcome if verdict else None
+def _verdict(record: ReleaseRecord) -> VerdictView | None:
+    return record.stage.verdict if record.stage else None
+
+
+def _words(state: State) -> str:
+    return state.value.replace("_", " ")
 
 
 def _act(view: View) -> Text:
