@@ -51,7 +51,7 @@ class Arm:
     `errors` and `latency_counts` may also tell of requests that started in an earlier one.
     `latency_counts` counts successful requests per bucket of LATENCY_EDGES_MS, one more above;
     empty: no latencies are known, and every request that did not fail succeeded. `by_code`
-    counts failed requests by HTTP status; None: nobody reports it.
+    counts failed and rejected requests by HTTP status; None: nobody reports it.
     """
 
     requests: int = 0
