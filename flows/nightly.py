@@ -17,12 +17,7 @@ from tasks.runs import release_of_this_run, this_run_id
 PLAN_FILE = "deployments/plans/nightly.yaml"
 
 
-@flow(
-    name="nightly-canary",
-    flow_run_name="nightly",
-    on_cancellation=[take_candidate_away],
-    validate_parameters=True,
-)
+@flow(name="nightly-canary", on_cancellation=[take_candidate_away])
 async def nightly_canary(plan_file: str = PLAN_FILE, version_name: str | None = None) -> State[Any]:
     """Release what is new, by a plan that is kept in a file.
 

@@ -46,12 +46,7 @@ from tasks.soak import soak
 from tasks.traffic import set_split, verify_split
 
 
-@flow(
-    name="release",
-    flow_run_name="release",
-    on_cancellation=[take_candidate_away],
-    validate_parameters=True,
-)
+@flow(name="release", on_cancellation=[take_candidate_away])
 async def release(plan: Plan | None = None, release_id: str | None = None) -> State[Any]:
     """Release a version step by step, judged at every step.
 

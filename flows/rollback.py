@@ -12,7 +12,7 @@ from tasks.rollback import Gradual, begin_rollback, see_through
 from tasks.runs import this_run_id
 
 
-@flow(name="rollback", flow_run_name="roll back to {to}", validate_parameters=True)
+@flow(name="rollback", flow_run_name="roll back to {to}")
 async def rollback(
     to: str = "stable", reason: str = "not given", gradual: Gradual | None = None
 ) -> State[Any]:

@@ -66,22 +66,26 @@ async def name_run(record: ReleaseRecord) -> None:
 
 
 async def close_older_runs(release_id: str) -> None:
-    """End the sleeping runs of this release: their forms would be answered in vain."""
+    """End this release's other runs in Prefect's list: we conduct now.
+
+    A sleeping one has a form that would be answered in vain; a running one is dead, or finds out
+    at its next call that its fence is outdated.
+    """
     own_id = this_run_id()
     closed: State[Any] = Completed(
         name="Superseded", message=f"The release went on in flow run {own_id}"
     )
     with only_shown():
         async with get_client() as prefect:
-            for run in await prefect.read_flow_runs(flow_run_filter=_sleeping(release_id)):
+            for run in await prefect.read_flow_runs(flow_run_filter=_under_way(release_id)):
                 if str(run.id) != own_id:
                     await prefect.set_flow_run_state(run.id, closed, force=True)
 
 
-def _sleeping(release_id: str) -> FlowRunFilter:
+def _under_way(release_id: str) -> FlowRunFilter:
     wanted = {
         "tags": {"all_": [release_tag(release_id)]},
-        "state": {"type": {"any_": [StateType.PAUSED]}},
+        "state": {"type": {"any_": [StateType.PAUSED, StateType.RUNNING]}},
     }
     return FlowRunFilter.model_validate(wanted)
 
