@@ -28,6 +28,12 @@ from tools.wheel_runs import (
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORT_NAME = "grayscale"
+RELAY_SETTINGS = """
+upstreams:
+  nobody: {base_url: "http://127.0.0.1:9/v1"}
+models:
+  some-model: {upstream: nobody, model: some-model}
+"""
 SHIPPED = (
     "grayscale/py.typed",
     "grayscale/_app/flows/release.py",
@@ -82,6 +88,12 @@ def make_environment(folder: Path) -> Path:
     return folder / "bin"
 
 
+def make_folder(folder: Path) -> Path:
+    """An empty folder to run in."""
+    folder.mkdir()
+    return folder
+
+
 def install(binaries: Path, *what: str | Path) -> None:
     """Install with the environment's own pip, from outside the source tree."""
     pip = (binaries / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -92,9 +104,9 @@ def check_relay(binaries: Path, folder: Path) -> None:
     """The relay starts where Prefect is not installed, answers, and stops on a SIGTERM."""
     absent = "import importlib.util as u; raise SystemExit(u.find_spec('prefect') is not None)"
     run(binaries / "python", "-c", absent, cwd=folder)
+    (folder / "grayscale.yaml").write_text(RELAY_SETTINGS, encoding="utf-8")
     port = free_port()
     command = [str(binaries / "grayscale"), "relay", "--listen", f"127.0.0.1:{port}"]
-    command += ["--data-dir", str(folder / "relay-data")]
     with served(Served(command, f"http://127.0.0.1:{port}/healthz", folder, 60)):
         pass
 
@@ -105,7 +117,7 @@ def check_up(binaries: Path, folder: Path) -> None:
     (folder / "flows" / "__init__.py").write_text(FOREIGN_FLOW, encoding="utf-8")
     port, prefect_port = free_port(), free_port()
     command = [str(binaries / "grayscale"), "up", "--listen", f"127.0.0.1:{port}"]
-    command += ["--prefect-port", str(prefect_port), "--data-dir", str(folder / "up-data")]
+    command += ["--prefect-port", str(prefect_port)]
     deployment = f"http://127.0.0.1:{prefect_port}/api/deployments/name/release/on-demand"
     with served(Served(command, deployment, folder, 180)):
         pass
@@ -118,15 +130,13 @@ def check(folder: Path, *, with_up: bool) -> None:
         raise WheelProblem("\n".join([wheel.name, *problems]))
     print(f"wheel: {wheel.name} holds {IMPORT_NAME} alone, and the application as data")
     binaries = make_environment(folder / "environment")
-    scratch = folder / "scratch"
-    scratch.mkdir()
     install(binaries, "--require-hashes", "-r", ROOT / "requirements" / "relay.txt")
     install(binaries, "--no-deps", wheel)
-    check_relay(binaries, scratch)
+    check_relay(binaries, make_folder(folder / "relay"))
     print("wheel: the relay serves without Prefect")
     if with_up:
         install(binaries, "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt")
-        check_up(binaries, scratch)
+        check_up(binaries, make_folder(folder / "up"))
         print("wheel: `grayscale up` serves beside somebody else's flows")
 
 
