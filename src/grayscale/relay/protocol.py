@@ -17,6 +17,7 @@ CONNECTION = "grayscale.connection"
 """The scope's key under which a request finds its `RelayProtocol`."""
 
 _MAX_HEADERS = 128
+_LINGER_SECONDS = 1.0
 _MAX_URL_BYTES = 16 * 1024
 _REASONS = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 
@@ -46,6 +47,7 @@ class RelayProtocol(HttpToolsProtocol):
         self._refusal = (400, "The request is not valid HTTP/1.1")
         self._active: RequestResponseCycle | None = None
         self._on_lost: Callable[[], None] | None = None
+        self._deaf = False
 
     # -- for the request that is being answered
 
@@ -88,6 +90,8 @@ class RelayProtocol(HttpToolsProtocol):
             on_lost()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         if self._head_open:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -101,14 +105,17 @@ class RelayProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
         """Answer what cannot be read, and close; within another answer, only close."""
-        if self.transport.is_closing():
+        if self._deaf or self.transport.is_closing():
             return
+        self._stop_head_timer()
         if self._active is not None and not self._active.response_complete:
             self.transport.close()
             return
         status, message = self._refusal
         self.transport.write(_bare_answer(status, message))
-        self.transport.close()
+        self.transport.write_eof()
+        self._deaf = True  # closing on unread bytes would reset the answer on its way
+        self._head_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -148,13 +155,17 @@ class RelayProtocol(HttpToolsProtocol):
             self._refuse(400, f"HTTP/{version} is not spoken here")
         elif hosts > 1 or (hosts == 0 and version == "1.1"):
             self._refuse(400, "Exactly one Host header is needed")
-        elif version == "1.0" and b"transfer-encoding" in names:
-            self._refuse(400, "HTTP/1.0 has no Transfer-Encoding")
+        elif b"transfer-encoding" in names and not self._is_plainly_chunked(version):
+            self._refuse(400, "The only Transfer-Encoding is 'chunked', and only in HTTP/1.1")
         elif not self.url.startswith(b"/"):
             self._refuse(400, "The request target must be a path")
         else:
             return
         raise _HeadRefused
+
+    def _is_plainly_chunked(self, version: str) -> bool:
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return version == "1.1" and codings == [b"chunked"]
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
