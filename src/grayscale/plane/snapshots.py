@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from grayscale.clock import from_rfc3339
 from grayscale.plane import configs, keys, versions
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
@@ -17,6 +18,7 @@ async def load(plane: Plane) -> Snapshot:
         config = await configs.current(tx)
         stored = await versions.every(tx)
         live_keys = await keys.live(tx)
+        workers = await tx.one(select(func.count().label("live")).select_from(schema.workers))
     return Snapshot(
         config_id=config.config_id,
         config_seq=int(seq["number"]) if seq else 0,
@@ -29,6 +31,7 @@ async def load(plane: Plane) -> Snapshot:
                 brake_slot=version.brake_slot,
                 withdrawn=version.withdrawn,
                 quarantined=version.quarantined,
+                created_at=from_rfc3339(version.created_at),
             )
             for version in stored
         },
@@ -38,4 +41,5 @@ async def load(plane: Plane) -> Snapshot:
         release_id=config.release_id,
         sticky_by=config.sticky_by,
         failover_percent=float(config.failover_percent),
+        workers=max(1, int(workers["live"])) if workers else 1,
     )

@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grayscale.errors import Refused
 from grayscale.plane.plane import Plane
 from grayscale.relay.admin import events, keys, probes, releases, rollback, traffic, versions
 from grayscale.relay.admin.context import Handler, endpoint, refusal
+from grayscale.relay.headers import request_id_of
 from grayscale.relay.runtime import Runtime
 
 
@@ -35,7 +38,8 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
             route("DELETE", "/keys/{id}", "admin", keys.revoke),
             route("GET", "/events", "read", events.show),
         ],
-        exception_handlers={HTTPException: _http_error},
+        middleware=[Middleware(_RequestIds)],
+        exception_handlers={HTTPException: _http_error, Exception: _failed},
     )
     app.router.redirect_slashes = False
     app.state.plane = plane
@@ -96,9 +100,32 @@ def _releases(route: _RouteMaker) -> list[Route]:
     return [*routes, route("GET", one, "read|conduct", releases.show)]
 
 
+class _RequestIds:
+    """Every answer has an X-Request-Id: the caller's own, if it is one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        label = (b"x-request-id", request_id_of(given))
+
+        async def send_labelled(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], label]
+            await send(message)
+
+        await self._app(scope, receive, send_labelled)
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
     message = f"{request.method} {request.url.path} is not a call of this API"
     return refusal(Refused(status, code, message, headers=headers))
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    """The last resort; the server logs what was not foreseen."""
+    return refusal(Refused(500, "internal_error", "The relay failed; it was logged"))

@@ -17,6 +17,7 @@ from grayscale.plane.actor import Actor
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.plane import Plane
 from grayscale.relay.auth import authenticate
+from grayscale.relay.reply import error_body, refusal_headers
 from grayscale.relay.runtime import Runtime
 from grayscale.store.database import Tx
 from grayscale.traffic.snapshot import Key
@@ -84,8 +85,9 @@ def answer(body: object, status: int = 200) -> JSONResponse:
 
 def refusal(refused: Refused) -> Response:
     """An error answer in API.md's shape."""
-    headers = {"x-relay-error-source": "relay", **refused.headers}
-    return JSONResponse(refused.body(), status_code=refused.status, headers=headers)
+    response = Response(error_body(refused), status_code=refused.status)
+    response.raw_headers.extend(refusal_headers(refused))
+    return response
 
 
 def translated(error: GrayscaleError) -> Refused:
