@@ -63,7 +63,7 @@ class Worker:
         on_listening: Callable[[], None],
     ) -> None:
         """Serve until `stop`, then drain; `hurry` ends the draining too."""
-        await self._start_state()
+        await self.start_state()
         for listener, listening in sockets.items():
             app = RelayApp(self._runtime, self._transports, self._app, listener=listener)
             server = HttpServer(app, self._runtime.limits)
@@ -120,7 +120,28 @@ class Worker:
         if snapshot is None or beat.config_seq != snapshot.config_seq:
             await self.refresh()
 
-    async def _start_state(self) -> None:
+    def look_for_leader(self) -> None:
+        """Serve stable only while no leader is seen to watch, by this worker's own clock."""
+        unseen_seconds = self._runtime.clock.monotonic() - self._beat_at
+        self._runtime.watched = unseen_seconds < _UNWATCHED_AFTER_SECONDS
+
+    def cut_banned(self) -> None:
+        """End the running requests of versions whose ban says so, once per ban."""
+        runtime, snapshot = self._runtime, self._runtime.snapshot
+        if snapshot is None:
+            return
+        for name in runtime.in_flight.counts():
+            version = snapshot.versions.get(name)
+            if version is None or version is snapshot.stable:
+                continue
+            value = runtime.brake.value(version.brake_slot)
+            is_new = self._cuts_done.get(version.brake_slot) != value
+            if is_new and runtime.brake.wants_cut(version.brake_slot):
+                self._cuts_done[version.brake_slot] = value
+                runtime.in_flight.cut(name)
+
+    async def start_state(self) -> None:
+        """Begin with the store's state, or with the last stable version that was known."""
         await self.refresh()
         if self._runtime.snapshot is None:
             stored = snapshot_file.load(self._data_dir)
@@ -150,24 +171,8 @@ class Worker:
             if hint != seen:
                 seen = hint
                 await self.refresh()
-            self._cut_banned()
+            self.cut_banned()
             await asyncio.sleep(_HINT_SECONDS)
-
-    def _cut_banned(self) -> None:
-        """End the running requests of versions whose ban says so, once per ban."""
-        runtime, snapshot = self._runtime, self._runtime.snapshot
-        if snapshot is None:
-            return
-        for name in runtime.in_flight.counts():
-            version = snapshot.versions.get(name)
-            if version is None or version is snapshot.stable:
-                continue
-            value = runtime.brake.value(version.brake_slot)
-            if runtime.brake.wants_cut(version.brake_slot) and (
-                self._cuts_done.get(version.brake_slot) != value
-            ):
-                self._cuts_done[version.brake_slot] = value
-                runtime.in_flight.cut(name)
 
     async def _follow_store(self) -> None:
         while True:
@@ -177,8 +182,7 @@ class Worker:
             try:
                 await self.flush()
             finally:
-                unseen_seconds = self._runtime.clock.monotonic() - self._beat_at
-                self._runtime.watched = unseen_seconds < _UNWATCHED_AFTER_SECONDS
+                self.look_for_leader()
 
     async def _drain(self, hurry: asyncio.Event) -> None:
         """Not ready first, then deaf, then gone; every answer meanwhile says `close`."""

@@ -1,0 +1,258 @@
+"""A worker's duties, one at a time: following the store, counting, watching, the brake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from grayscale.errors import StoreError, StoreLost, StoreUnavailable
+from grayscale.relay import snapshot_file
+from grayscale.relay.brake import Brake
+from grayscale.relay.control import Beat, ControlPlane
+from grayscale.relay.late import LateControlPlane
+from grayscale.relay.runtime import Runtime
+from grayscale.relay.worker import Worker
+from grayscale.testing.clock import FakeClock
+from grayscale.traffic.counters import CellKey, Cells
+from grayscale.traffic.snapshot import Snapshot
+from tests.relay.harness import (
+    CANDIDATE,
+    SECRET,
+    STABLE,
+    config,
+    control_app,
+    key,
+    settings,
+    snapshot,
+)
+
+_KEY = CellKey("config-1", STABLE, "gpt-4.1", "main", "weighted", stream=False)
+
+
+class Store:
+    """A control plane whose store is a field; told to fail, it fails."""
+
+    def __init__(self, state: Snapshot) -> None:
+        self.state = state
+        self.failure: StoreError | None = None
+        self.beat = 1
+        self.flushed: list[tuple[Cells, int, dict[str, int]]] = []
+        self.goodbyes = 0
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def load_snapshot(self) -> Snapshot:
+        """The state."""
+        self._check()
+        return self.state
+
+    async def flush(self, *, cells: Cells, applied_seq: int, in_flight: Mapping[str, int]) -> Beat:
+        """Keep what was flushed."""
+        self._check()
+        self.flushed.append((cells, applied_seq, dict(in_flight)))
+        return Beat(config_seq=self.state.config_seq, beat=self.beat, workers=3)
+
+    def control_app(self) -> ASGIApp:
+        """An app that says what it was asked."""
+        return control_app
+
+    async def run_leader(self) -> None:
+        """Lead for ever."""
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Remember that the goodbye was said."""
+        self.goodbyes += 1
+
+
+class Bench:
+    """A worker on the bench, with everything it touches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.brake = Brake.open(folder / "brake")
+        self.runtime = Runtime(settings({"main": "http://127.0.0.1:9/v1"}), self.brake, self.clock)
+        self.store = Store(snapshot(candidate=config(model="new"), weight=100))
+        self.worker = Worker(self.runtime, self.store, {}, folder)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A worker that has not begun yet."""
+    made = Bench(tmp_path)
+    yield made
+    made.brake.close()
+
+
+async def test_new_state_is_taken_whole(bench: Bench) -> None:
+    """A refresh swaps the state, acknowledges it with the next flush, and keeps it as a file."""
+    await bench.worker.refresh()
+    assert bench.runtime.snapshot is bench.store.state
+    await bench.worker.flush()
+    assert bench.store.flushed[-1][1] == 1
+    assert bench.runtime.workers == 3
+    bench.store.state = replace(bench.store.state, config_seq=2, config_id="config-2")
+    await bench.worker.flush()  # hears of it, and reads it
+    assert bench.runtime.snapshot is not None
+    assert bench.runtime.snapshot.config_id == "config-2"
+    saved = snapshot_file.load(bench.folder)
+    assert saved is not None
+    assert saved.config_id == "config-2"
+
+
+async def test_unusable_state_is_refused_whole(bench: Bench) -> None:
+    """A state that cannot be routed by changes nothing, and readiness says why."""
+    await bench.worker.refresh()
+    bench.store.state = replace(bench.store.state, config_seq=2, aliases={})
+    await bench.worker.refresh()
+    assert bench.runtime.snapshot is not None
+    assert bench.runtime.snapshot.config_seq == 1
+    assert "no stable version" in bench.runtime.health.reasons["snapshot"]
+    bench.store.state = replace(snapshot(), config_seq=3)
+    await bench.worker.refresh()
+    assert bench.runtime.health.reasons == {}
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("busy"), StoreLost("gone")])
+async def test_counters_outlive_a_store_that_is_away(bench: Bench, failure: StoreError) -> None:
+    """What cannot be written is kept and written later; traffic goes on meanwhile."""
+    await bench.worker.refresh()
+    bench.runtime.meter.start(_KEY, None)
+    bench.store.failure = failure
+    await bench.worker.flush()
+    await bench.worker.refresh()
+    assert bench.runtime.ready
+    assert bench.runtime.health.reasons["store"] == str(failure)
+    bench.runtime.meter.start(_KEY, None)
+    bench.store.failure = None
+    await bench.worker.flush()
+    assert bench.store.flushed[-1][0][_KEY].started == 2
+    assert "store" not in bench.runtime.health.reasons
+
+
+async def test_without_a_beat_only_stable_is_served(bench: Bench) -> None:
+    """Thirty seconds without a rising beat: nobody watches, so the candidate gets nothing."""
+    await bench.worker.refresh()
+    await bench.worker.flush()
+    bench.clock.advance(29)
+    bench.worker.look_for_leader()
+    assert not bench.runtime.is_banned(9)
+    bench.clock.advance(2)
+    await bench.worker.flush()  # the beat stands still: the store answers, the leader does not
+    bench.worker.look_for_leader()
+    assert bench.runtime.is_banned(9)
+    bench.store.beat += 1
+    await bench.worker.flush()
+    bench.worker.look_for_leader()
+    assert not bench.runtime.is_banned(9)
+
+
+async def test_wall_clock_does_not_matter_to_the_watch(bench: Bench) -> None:
+    """Somebody who sets the clock takes no candidate away."""
+    await bench.worker.refresh()
+    await bench.worker.flush()
+    bench.clock.shift_wall(86_400)
+    bench.worker.look_for_leader()
+    assert bench.runtime.watched
+
+
+async def test_cutting_ban_is_carried_out_once(bench: Bench) -> None:
+    """A ban that cuts ends the version's running requests once, and never stable's."""
+    await bench.worker.refresh()
+    cut: list[str] = []
+
+    class _Watch:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def interrupt(self, cause: object) -> None:
+            del cause
+            cut.append(self.name)
+
+    for name in (STABLE, CANDIDATE):
+        bench.runtime.in_flight.add(name, _Watch(name))  # type: ignore[arg-type]
+    bench.brake.ban(9)
+    bench.worker.cut_banned()
+    assert cut == []
+    bench.brake.ban(9, cut=True)
+    bench.brake.ban(8, cut=True)
+    bench.worker.cut_banned()
+    bench.worker.cut_banned()
+    assert cut == [CANDIDATE]
+    bench.brake.ban(9, cut=True)
+    bench.worker.cut_banned()
+    assert cut == [CANDIDATE, CANDIDATE]
+
+
+async def test_starts_from_the_file_when_the_store_is_away(bench: Bench) -> None:
+    """The file serves the stable version alone, and any state of the store is newer than it."""
+    snapshot_file.save(bench.store.state, bench.folder)
+    bench.store.failure = StoreUnavailable("away")
+    await bench.worker.start_state()
+    current = bench.runtime.snapshot
+    assert current is not None
+    assert (dict(current.weights), dict(current.aliases)) == ({STABLE: 100.0}, {"stable": STABLE})
+    assert key().sha256 in current.keys
+    bench.store.failure = None
+    await bench.worker.flush()
+    assert bench.runtime.snapshot is bench.store.state
+
+
+async def test_without_store_and_file_it_waits(bench: Bench) -> None:
+    """A relay that never had a state is not ready, and says so."""
+    bench.store.failure = StoreUnavailable("away")
+    (bench.folder / snapshot_file.NAME).write_text('{"config_id": 7}')
+    await bench.worker.start_state()
+    assert bench.runtime.snapshot is None
+    assert not bench.runtime.ready
+
+
+async def test_file_holds_no_secret(bench: Bench) -> None:
+    """The file has keys as hashes only, no upstream's address or key, and is for its owner."""
+    snapshot_file.save(bench.store.state, bench.folder)
+    path = bench.folder / snapshot_file.NAME
+    text = path.read_text()
+    assert SECRET not in text
+    assert "sk-upstream" not in text
+    assert "127.0.0.1" not in text
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_control_plane_may_open_late(bench: Bench) -> None:
+    """Until the store opens probes answer and admin calls are a clear 503; then the real app is asked."""
+    is_there = False
+
+    async def opening() -> ControlPlane:
+        if not is_there:
+            raise StoreUnavailable("not yet")
+        return bench.store
+
+    late = LateControlPlane(opening, bench.runtime)
+    leading = asyncio.create_task(late.run_leader())
+    with pytest.raises(StoreUnavailable):
+        await late.load_snapshot()
+    transport = httpx.ASGITransport(late.control_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
+        assert (await client.get("/healthz")).status_code == 200
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "starting")
+        refused = await client.get("/v1/admin/keys")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error"]["code"] == "store_unavailable"
+        await late.close()
+        assert bench.store.goodbyes == 0
+        is_there = True
+        assert await late.load_snapshot() is bench.store.state
+        await late.close()
+        assert bench.store.goodbyes == 1
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
