@@ -111,24 +111,7 @@ async def put(tx: Tx, config: Config, *, now: datetime, actor: Actor, reason: st
         actor=actor.to_json(),
         reason=reason,
     )
-    seq = await tx.insert(
-        insert(schema.configs).values(
-            config_id=config.config_id,
-            previous_config_id=config.previous_config_id,
-            state_seq=config.state_seq,
-            weights=weights,
-            aliases=dict(config.aliases),
-            release_id=config.release_id,
-            step=config.step,
-            salt=config.salt,
-            affected=None if config.affected is None else list(config.affected),
-            sticky_by=config.sticky_by,
-            failover_percent=config.failover_percent,
-            created_at=config.created_at,
-            actor=actor.to_json(),
-            reason=reason,
-        )
-    )
+    seq = await tx.insert(insert(schema.configs).values(**_to_row(config)))
     await events.append(
         tx,
         event_type="split.changed",
@@ -177,6 +160,13 @@ def check_split(split: object, *, param: str = "traffic_split") -> dict[str, flo
             param=param,
         )
     return checked
+
+
+def _to_row(config: Config) -> dict[str, Any]:
+    row = {column.name: getattr(config, column.name) for column in schema.configs.c}
+    del row["seq"]
+    affected = None if config.affected is None else list(config.affected)
+    return {**row, "aliases": dict(config.aliases), "affected": affected}
 
 
 def _from_row(row: RowMapping) -> Config:

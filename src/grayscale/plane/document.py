@@ -174,7 +174,8 @@ async def tell(
 ) -> str:
     """Write the release's event, and a notice for each of the plan's channels."""
     config = await configs.current(tx)
-    named = tuple(document.plan.notifications.channels) if channels is None else channels
+    wanted = document.plan.notifications.channels if channels is None else channels
+    named = [name for name in wanted if plane.settings.notifications.has(name)]
     slack = document.plan.notifications.slack
     hints = {"slack": slack.channel if slack is not None else None}
     conductor = await conductor_of(tx, document.id)

@@ -35,9 +35,9 @@ async def append(
     release_id: str | None = None,
     channels: Iterable[tuple[str, str | None]] = (),
 ) -> str:
-    """Write one event, and what is to be sent of it, in the caller's transaction.
+    """Write one event, and what is to be sent of it, in the caller's transaction; its id.
 
-    `channels` are pairs of channel name and hint (such as a Slack channel). Returns the event id.
+    `channels` are pairs of channel name and hint (such as a Slack channel).
     """
     event_id = new_id("evt")
     envelope = {
@@ -48,8 +48,7 @@ async def append(
         "data": {"release_id": release_id, "actor": actor.to_json(), **data},
     }
     text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    last = await tx.one(select(schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1))
-    previous = str(last["hash"]) if last else FIRST_HASH
+    previous = await head_hash(tx)
     await tx.run(
         insert(schema.events).values(
             id=event_id,
@@ -62,18 +61,9 @@ async def append(
         )
     )
     for channel, hint in channels:
-        await tx.run(
-            insert(schema.outbox).values(
-                event_id=event_id,
-                release_id=release_id,
-                channel=channel,
-                hint=hint,
-                state="pending",
-                attempts=0,
-                first_due_at=rfc3339(now),
-                next_at=rfc3339(now),
-            )
-        )
+        notice = {"event_id": event_id, "release_id": release_id, "channel": channel, "hint": hint}
+        due = {"first_due_at": rfc3339(now), "next_at": rfc3339(now)}
+        await tx.run(insert(schema.outbox).values(state="pending", attempts=0, **notice, **due))
     return event_id
 
 

@@ -18,14 +18,13 @@ from grayscale.judge import (
     JudgeInputError,
     JudgeState,
     Outcome,
-    Rule,
     Settings,
     Verdict,
     advance,
     start,
 )
 from grayscale.judge.values import Cause
-from grayscale.plan.parts import RollbackRule
+from grayscale.plan.guard_rails import judge_rules
 from grayscale.plane import document
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
@@ -37,7 +36,6 @@ from grayscale.traffic.counters import Cell, Cells, load_cells, merge_cells
 from grayscale.traffic.outcomes import COUNTED_ASSIGNMENTS, Assignment
 
 _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
-_UPPER_LIMITS = frozenset({">", ">=", "IN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +59,7 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
     if stage is None:
         return None
     row = await _row(tx, release)
-    rows = await tx.all(
-        select(schema.counters.c.seq, schema.counters.c.cells)
-        .where(schema.counters.c.seq > row["cursor"], schema.counters.c.span_seconds == 1)
-        .order_by(schema.counters.c.seq)
-    )
-    cells: Cells = {}
-    for counted in rows:
-        merge_cells(cells, load_cells(counted["cells"]))
+    cells, cursor = await _counted_since(tx, int(row["cursor"]))
     runs = look.watched and release.state in _CLOCK_RUNS
     watched = stage.watched_seconds + (look.seconds if runs else 0.0)
     stable, candidate = arms(cells, release)
@@ -86,7 +77,6 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
     )
     before = JudgeState.from_json(row["state"]) if row["state"] else start(settings_of(release))
     after, verdict = _advance(before, interval)
-    cursor = rows[-1]["seq"] if rows else row["cursor"]
     await _keep(tx, release, interval=interval, verdict=verdict, state=after, cursor=cursor)
     view = VerdictView.model_validate(_view(verdict))
     release.verdict = view
@@ -97,6 +87,21 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
     )
     await document.save(tx, release, now=plane.clock.now())
     return verdict
+
+
+async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
+    """The sum of the counter rows after a cursor, and the cursor after them."""
+    table = schema.counters
+    rows = await tx.all(
+        select(table.c.seq, table.c.cells)
+        .where(table.c.seq > cursor, table.c.span_seconds == 1)
+        .order_by(table.c.seq)
+    )
+    cells: Cells = {}
+    for row in rows:
+        merge_cells(cells, load_cells(row["cells"]))
+        cursor = int(row["seq"])
+    return cells, cursor
 
 
 def _advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]:
@@ -116,21 +121,7 @@ def settings_of(release: Document) -> Settings:
         latency_threshold_ms=plan.health_check.latency_threshold_ms,
         alpha=plan.judge.alpha,
         min_requests=plan.judge.min_requests,
-        rules=tuple(
-            _rule(rule) for rule in plan.rollback_rules if rule.parsed.operator in _UPPER_LIMITS
-        ),
-    )
-
-
-def _rule(rule: RollbackRule) -> Rule:
-    condition = rule.parsed
-    codes = condition.values if condition.operator == "IN" else ()
-    return Rule(
-        name=rule.name,
-        metric=condition.metric,
-        limit=0.0 if codes else condition.limit,
-        codes=tuple(int(code) for code in codes),
-        rolls_back=rule.action in ("rollback_to_version", "immediate_rollback"),
+        rules=judge_rules(plan),
     )
 
 

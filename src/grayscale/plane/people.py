@@ -62,6 +62,7 @@ async def pause(
     release.resume_state = resume_to
     reason = f"paused by {actor.name}" + (f": {note}" if note else "")
     release.move(State.PAUSED, reason=reason)
+    release.waiting_run_id = None  # whatever form is open asks the wrong question now
     if at_stable:
         await withdraw_weight(plane, tx, release, actor=actor, reason=reason)
     await document.save(tx, release, now=plane.clock.now())
@@ -78,6 +79,7 @@ async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note:
     reason = f"resumed by {actor.name}" + (f": {note}" if note else "")
     release.move(state, reason=reason)
     release.resume_state = None
+    release.waiting_run_id = None
     await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.resumed", actor=actor)
 

@@ -127,13 +127,7 @@ async def _check_plan(plane: Plane, tx: Tx, plan: Plan, name: str) -> None:
         wanted = apply_overrides(base.config, overrides)
         versions.check_upstreams(wanted, plane.upstreams, param="plan.config_overrides")
     if existing is not None and existing.config_hash != wanted.config_hash:
-        raise Refused(
-            409,
-            "version_exists",
-            f"Version '{name}' exists with another configuration; versions never change: "
-            "choose another version_name",
-            param="plan.version_name",
-        )
+        raise versions.exists_otherwise(name, param="plan.version_name")
     if existing is not None and existing.withdrawn:
         raise Refused(409, "version_withdrawn", f"Version '{name}' was withdrawn")
     if await versions.is_quarantined(tx, wanted.config_hash):

@@ -127,22 +127,7 @@ async def _to_config(plane: Plane, tx: Tx, config: Config, wanted: Wanted, actor
         )
     after = replace(past, release_id=None, step=None, affected=None)
     after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=wanted.reason)
-    leaving = [name for name in config.weights if name not in after.weights]
-    await takeaway.open_rollback(
-        tx,
-        {
-            "from_config_id": config.config_id,
-            "to_config_id": after.config_id,
-            "leaving": leaving,
-            "drain_connections": wanted.drain,
-            "started_at": rfc3339(plane.clock.now()),
-            "finished_at": None,
-            "actor": actor.to_json(),
-            "reason": wanted.reason,
-            "recorded": True,
-        },
-        state="switching",
-    )
+    await takeaway.open_switch(tx, config, after, drain=wanted.drain)
     return after
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from grayscale.clock import rfc3339
 from grayscale.plane import configs, document, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.configs import Config
@@ -91,31 +90,31 @@ async def to_stable(
         config,
         aliases=aliases,
         weights={aliases["stable"]: 100.0},
-        release_id=None,
         step=None,
         affected=None,
         salt="",
     )
     before = await configs.current(tx)
-    now = plane.clock.now()
-    after = await configs.put(tx, after, now=now, actor=actor, reason=reason)
-    leaving = [name for name in before.weights if name not in after.weights]
-    await open_rollback(
-        tx,
-        {
-            "from_config_id": before.config_id,
-            "to_config_id": after.config_id,
-            "leaving": leaving,
-            "drain_connections": drain,
-            "started_at": rfc3339(now),
-            "finished_at": None,
-            "actor": actor.to_json(),
-            "reason": reason,
-            "recorded": True,
-        },
-        state="switching",
-    )
+    after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=reason)
+    await open_switch(tx, before, after, drain=drain)
     return after
+
+
+async def open_switch(tx: Tx, before: Config, after: Config, *, drain: bool) -> None:
+    """Open the record of a rollback that switches at once."""
+    leaving = [name for name in before.weights if name not in after.weights]
+    data = {
+        "from_config_id": before.config_id,
+        "to_config_id": after.config_id,
+        "leaving": leaving,
+        "drain_connections": drain,
+        "started_at": after.created_at,
+        "finished_at": None,
+        "actor": after.actor,
+        "reason": after.reason,
+        "recorded": True,
+    }
+    await open_rollback(tx, data, state="switching")
 
 
 async def open_rollback(tx: Tx, data: dict[str, Any], *, state: str) -> str:

@@ -114,16 +114,9 @@ async def create(
     check_upstreams(config, upstreams)
     existing = await find(tx, name)
     if existing is not None:
-        if existing.config_hash == config.config_hash:
-            return existing, False
-        raise Refused(
-            409,
-            "version_exists",
-            f"Version '{name}' exists with another configuration "
-            f"({existing.config_hash[:12]}, not {config.config_hash[:12]}); versions never "
-            "change: choose another name",
-            param="name",
-        )
+        if existing.config_hash != config.config_hash:
+            raise exists_otherwise(name, param="name")
+        return existing, False
     version = StoredVersion(
         name=name,
         base_version=base.name if base else None,
@@ -136,21 +129,22 @@ async def create(
         created_at=rfc3339(now),
         created_by=actor.name,
     )
-    await tx.run(
-        insert(schema.versions).values(
-            name=name,
-            base_version=version.base_version,
-            config=config.model_dump(mode="json"),
-            config_hash=version.config_hash,
-            brake_slot=version.brake_slot,
-            withdrawn=False,
-            quarantined=False,
-            created_at=version.created_at,
-            created_by=actor.name,
-        )
-    )
+    row = {column.name: getattr(version, column.name) for column in schema.versions.c}
+    row["config"] = config.model_dump(mode="json")
+    await tx.run(insert(schema.versions).values(**row))
     await tx.bump()
     return version, True
+
+
+def exists_otherwise(name: str, *, param: str) -> Refused:
+    """409: the name is taken by another configuration."""
+    return Refused(
+        409,
+        "version_exists",
+        f"Version '{name}' exists with another configuration; versions never change: choose "
+        "another name",
+        param=param,
+    )
 
 
 async def mark_promoted(tx: Tx, name: str, *, now: datetime) -> None:

@@ -33,26 +33,11 @@ async def flush(
 ) -> Beat:
     """Write a worker's counters and sign of life in one transaction."""
     table = schema.workers
+    now_runs = {"applied_seq": applied_seq, "in_flight": dict(in_flight)}
     async with plane.database.write() as tx:
-        known = await tx.run(
-            update(table)
-            .where(table.c.id == worker_id)
-            .values(
-                applied_seq=applied_seq,
-                flushes=table.c.flushes + 1,
-                in_flight=dict(in_flight),
-            )
-        )
-        if not known:
-            await tx.run(
-                insert(table).values(
-                    id=worker_id,
-                    pid=pid,
-                    applied_seq=applied_seq,
-                    flushes=1,
-                    in_flight=dict(in_flight),
-                )
-            )
+        mine = update(table).where(table.c.id == worker_id)
+        if not await tx.run(mine.values(flushes=table.c.flushes + 1, **now_runs)):
+            await tx.run(insert(table).values(id=worker_id, pid=pid, flushes=1, **now_runs))
         if cells:
             await tx.run(
                 insert(schema.counters).values(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from grayscale.clock import from_rfc3339, rfc3339
 from grayscale.notices.delivery import OutboxItem
@@ -23,13 +23,20 @@ class StoreOutbox:
         self._plane = plane
 
     async def due(self, *, limit: int) -> list[OutboxItem]:
-        """Notices whose time has come, oldest first."""
-        box, log = schema.outbox, schema.events
+        """Notices whose time has come, oldest first; none that would overtake an earlier one."""
+        box, log, earlier = schema.outbox, schema.events, schema.outbox.alias("earlier")
         now = rfc3339(self._plane.clock.now())
+        waits_behind = exists().where(
+            earlier.c.state == "pending",
+            earlier.c.release_id == box.c.release_id,
+            earlier.c.channel == box.c.channel,
+            earlier.c.seq < box.c.seq,
+            earlier.c.next_at > now,
+        )
         statement = (
             select(box, log.c.envelope)
             .join(log, log.c.id == box.c.event_id)
-            .where(box.c.state == "pending", box.c.next_at <= now)
+            .where(box.c.state == "pending", box.c.next_at <= now, ~waits_behind)
             .order_by(box.c.seq)
             .limit(limit)
         )

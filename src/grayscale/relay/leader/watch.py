@@ -89,7 +89,7 @@ class Watcher:
 
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:
         verdict = await judging.judge(self._plane, tx, release, look)
-        if verdict is None:
+        if verdict is None or not release.plan.health_check.enabled:
             return
         if verdict.outcome is not Outcome.HARMFUL:
             await self._hold_while_upstream_is_sick(tx, release, verdict)
