@@ -1,7 +1,7 @@
 """Server-sent events on their way through: whole events pass as bytes, a few are looked into.
 
 Pure: bytes in, bytes out. An event leaves only when it is whole, so that a cut stream can still be
-ended with an error event. Most chunks cost one regular expression; JSON is read only in events
+ended with an error event. Most chunks cost a few searches; JSON is read only in events
 that carry usage, an error or an ending.
 """
 
@@ -15,12 +15,10 @@ import msgspec
 from grayscale.relay.metering import Usage, UsageFields
 
 _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_INTERESTING = re.compile(
-    rb'\[DONE\]|"usage"\s*:\s*\{|"error"\s*:\s*[{"]|response\.(?:completed|incomplete|failed)'
-    rb'|"type"\s*:\s*"error"|^event:\s*error',
-    re.MULTILINE,
-)
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]|:\s*"error"|^event:\s*error', re.MULTILINE)
 _CONTENT = re.compile(
     rb'"(?:content|text|delta|arguments|reasoning_content|reasoning|refusal)"\s*:\s*"[^"]'
 )
@@ -90,7 +88,7 @@ class EventScanner:
             return b""
         if not self.content_seen:
             self.content_seen = _CONTENT.search(whole) is not None
-        if _INTERESTING.search(whole) is not None:
+        if _is_interesting(whole):
             whole = b"".join(self._inspected(whole))
         self.data_seen = self.data_seen or b"data:" in whole
         return whole
@@ -106,10 +104,10 @@ class EventScanner:
         looked_at = max(0, len(self._held) - _LONGEST_BOUNDARY + 1)
         self._held += chunk
         end = 0
-        for boundary in _BOUNDARY.finditer(self._held, looked_at):
-            if boundary.end() == len(self._held) and self._held.endswith(b"\n\r"):
-                break  # the line feed that belongs to it is still on its way
-            end = boundary.end()
+        for boundary in _BOUNDARIES:
+            found = self._held.rfind(boundary, looked_at)
+            if found >= 0:
+                end = max(end, found + len(boundary))
         if len(self._held) - end > MAX_EVENT_BYTES:
             raise EventTooLong
         whole = bytes(self._held[:end])
@@ -147,6 +145,18 @@ class EventScanner:
         if told.type == "response.failed":
             self.error, self.done = data, True
         return self._strips_usage and told.usage is not None and told.choices == []
+
+
+def _is_interesting(whole: bytes) -> bool:
+    """Whether an ending, usage or an error may be in it; plain searches, as most chunks are none."""
+    return (
+        b"[DONE]" in whole
+        or (b'"usage"' in whole and _USAGE.search(whole) is not None)
+        or (b"error" in whole and _ERROR.search(whole) is not None)
+        or b"response.completed" in whole
+        or b"response.incomplete" in whole
+        or b"response.failed" in whole
+    )
 
 
 def _events(whole: bytes) -> Iterator[bytes]:
