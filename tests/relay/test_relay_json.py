@@ -41,7 +41,9 @@ async def test_chat_completion_passes(tmp_path: Path) -> None:
         assert answer.headers["x-relay-config-id"] == "config-1"
         assert answer.headers["x-request-id"].startswith("req_")
         assert answer.headers["x-upstream-request-id"] == "req_1"
-        assert "upstream;dur=" in answer.headers["server-timing"]
+        relay_part, upstream_part = answer.headers["server-timing"].split(", ")
+        assert 0 < float(relay_part.removeprefix("relay;dur=")) < 1000
+        assert 0 < float(upstream_part.removeprefix("upstream;dur=")) < 1000
         sent = upstream.requests[-1]
         assert sent.model == "gpt-4.1-2025"
         assert sent.header("authorization") == "Bearer sk-upstream-main"

@@ -28,7 +28,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The head of a request; `received` is in seconds of the loop's clock."""
+    """The head of a request; `received` is in seconds of a monotonic clock."""
 
     headers: RawHeaders
     request_id: bytes

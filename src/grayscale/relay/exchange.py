@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,7 +69,7 @@ class Exchange:
         self._watch = watch
         self._config_id = config_id
         self._failover_percent = failover_percent
-        self._clock = asyncio.get_running_loop().time
+        self._clock = runtime.clock.monotonic  # uvloop rounds its own to milliseconds
         self.usage: Usage | None = None
 
     async def run(self, choice: Choice) -> None:
@@ -204,7 +203,9 @@ class Exchange:
         opened.headers = caller_headers(opened.headers)
         self._label(serving, opened.headers)
         idle_seconds = serving.route.deadlines.idle_seconds
-        relay = StreamRelay(opened, self._reply, self._watch, idle_seconds=idle_seconds)
+        relay = StreamRelay(
+            opened, self._reply, self._watch, clock=self._clock, idle_seconds=idle_seconds
+        )
         try:
             end = await relay.run()
             self._spent(serving, opened.scanner.usage)

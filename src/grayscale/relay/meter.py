@@ -21,7 +21,7 @@ _FIELD = {
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When what of one answer was there, in seconds of the loop's clock."""
+    """When what of one answer was there, in seconds of a monotonic clock."""
 
     received: float
     first_content: float | None

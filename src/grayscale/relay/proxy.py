@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -40,8 +39,7 @@ class Proxy:
 
     async def call(self, scope: Scope, receive: Receive, send: Send, endpoint: Endpoint) -> None:
         """Serve one `POST` to a proxied path."""
-        loop = asyncio.get_running_loop()
-        arrival = read_head(scope, loop.time())
+        arrival = read_head(scope, self._runtime.clock.monotonic())
         connection: RelayProtocol = scope[CONNECTION]
         watch = Watch(total_seconds=self._runtime.limits.total_seconds)
         reply = Reply(send, connection, arrival.request_id, self._runtime.health)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from grayscale.errors import Refused
@@ -30,14 +30,22 @@ class StreamEnd:
 class StreamRelay:
     """Passes one opened stream on to its caller."""
 
-    def __init__(self, opened: Opened, reply: Reply, watch: Watch, *, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        reply: Reply,
+        watch: Watch,
+        *,
+        clock: Callable[[], float],
+        idle_seconds: float,
+    ) -> None:
         self._opened = opened
         self._scanner = opened.scanner
         self._reply = reply
         self._watch = watch
         self._idle_seconds = idle_seconds
         self._first_content: float | None = None
-        self._clock = asyncio.get_running_loop().time
+        self._clock = clock
 
     async def run(self) -> StreamEnd:
         """Pass everything on, and end the answer as the upstream ended: never better."""

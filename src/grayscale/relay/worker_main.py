@@ -85,6 +85,7 @@ def main() -> None:
         format=f"%(asctime)s worker {os.getpid()} %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     line = sys.stdin.buffer.readline()
     orders = msgspec.json.decode(line, type=Orders)
     uvloop.run(_work(orders))
