@@ -27,6 +27,8 @@ def check_interval(state: JudgeState, interval: Interval) -> None:
 def _check_arm(name: str, arm: Arm, still_open: int) -> None:
     _check_count(f"{name}.requests", arm.requests)
     _check_count(f"{name}.errors", arm.errors)
+    _check_count(f"{name}.rejected", arm.rejected)
+    _check_count(f"{name}.client_gone", arm.client_gone)
     if len(arm.latency_counts) not in {0, BUCKETS}:
         raise JudgeInputError(
             f"{name}.latency_counts has {len(arm.latency_counts)} buckets instead of {BUCKETS}"

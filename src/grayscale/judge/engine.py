@@ -101,7 +101,7 @@ def _weighed(
         return seen
     if stable_near_limit(gate, index, state.slots):
         return replace(seen, process=gate.start().process, step=NOTHING, pending_seconds=0.0)
-    at_risk = (counts.stable, counts.candidate) if gate.about_latency else exposed
+    at_risk = (counts.stable, counts.candidate) if gate.among_own else exposed
     after = gate.weighed(replace(seen, step=seen.step.plus(counts)), counts, at_risk)
     enough = after.process.value >= 1 / state.settings.alpha
     return replace(after, pending_seconds=after.pending_seconds + seconds if enough else 0.0)

@@ -19,7 +19,7 @@ from grayscale.judge.evidence import (
 from grayscale.judge.state import Counts, GateState
 from grayscale.judge.values import LATENCY_EDGES_MS, Interval, Rule, Settings
 
-Measure = Literal["errors", "codes", "slower", "past_quantile", "none"]
+Measure = Literal["errors", "codes", "rejected", "client_gone", "slower", "past_quantile", "none"]
 
 ERROR_LIMIT = 3
 """The place of the gate that holds the plan's error limit."""
@@ -51,6 +51,11 @@ class Gate:
     def about_latency(self) -> bool:
         """Whether a version's warm-up may mislead this gate."""
         return self.measure in {"slower", "past_quantile"}
+
+    @property
+    def among_own(self) -> bool:
+        """Whether its counts hold all requests at risk, and not only those that have ended."""
+        return self.about_latency or self.measure in {"rejected", "client_gone"}
 
     def start(self) -> GateState:
         """The gate before any counts."""
@@ -85,6 +90,8 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
         Gate("p50", "past_quantile", 0.1, bound=0.5),
         Gate("error_limit", "errors", 0.1, rate_of(settings.error_threshold_percent)),
         Gate("latency_limit", "slower", 0.1, 0.05, settings.latency_threshold_ms),
+        Gate("rejected", "rejected", 0.1),
+        Gate("client_gone", "client_gone", 0.05),
         *(_rule_gate(rule) for rule in settings.rules),
     )
 
@@ -108,6 +115,8 @@ def counts_of(
                 for codes in (stable.by_code, candidate.by_code)
             ]
             return Counts(bad[0], stable_total, bad[1], candidate_total)
+        case "rejected" | "client_gone":
+            return _beside(interval, gate.measure)
         case "slower":
             cut = bisect_left(LATENCY_EDGES_MS, gate.bound)
             return _slower(interval, cut, cut)
@@ -116,6 +125,17 @@ def counts_of(
             return None if past is None else _slower(interval, past, past + _TOLERATED_BUCKETS)
         case _:
             return None
+
+
+def _beside(interval: Interval, what: Literal["rejected", "client_gone"]) -> Counts:
+    """Requests that ended outside the error rate, among all."""
+    stable, candidate = getattr(interval.stable, what), getattr(interval.candidate, what)
+    return Counts(
+        stable,
+        max(interval.stable.requests, interval.stable.errors) + stable,
+        candidate,
+        max(interval.candidate.requests, interval.candidate.errors) + candidate,
+    )
 
 
 def _rule_gate(rule: Rule) -> Gate:

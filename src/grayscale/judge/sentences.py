@@ -133,6 +133,10 @@ def _bad(gate: Gate) -> str:
             return f"took longer than {gate.bound:g} ms"
         case "past_quantile":
             return f"were slower than stable's past p{gate.bound * 100:g}"
+        case "rejected":
+            return "were rejected"
+        case "client_gone":
+            return "were given up by their callers"
         case "codes":
             return f"answered {', '.join(str(code) for code in gate.codes)}"
         case _:

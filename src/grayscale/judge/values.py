@@ -51,13 +51,17 @@ class Arm:
     `errors` and `latency_counts` may also tell of requests that started in an earlier one.
     `latency_counts` counts successful requests per bucket of LATENCY_EDGES_MS, one more above;
     empty: no latencies are known, and every request that did not fail succeeded. `by_code`
-    counts failed and rejected requests by HTTP status; None: nobody reports it.
+    counts failed and rejected requests by HTTP status; None: nobody reports it. `rejected` were
+    answered with the caller's own mistake (a 400, say), `client_gone` were left by their caller:
+    no failures, but both arms have the same callers.
     """
 
     requests: int = 0
     errors: int = 0
     latency_counts: Sequence[int] = ()
     by_code: Mapping[int, int] | None = None
+    rejected: int = 0
+    client_gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)

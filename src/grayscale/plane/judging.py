@@ -145,6 +145,8 @@ def _arm(cell: Cell) -> Arm:
         requests=max(cell.judged, 0),
         errors=cell.errors,
         latency_counts=tuple(counts),
+        rejected=cell.rejected,
+        client_gone=cell.client_gone,
         by_code={int(code): count for code, count in cell.by_code.items() if code.isdigit()},
     )
 
