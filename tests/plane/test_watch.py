@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from grayscale.plane import configs, document, events, versions, workers
+from grayscale.plane import configs, document, events, splits, versions, workers
+from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.watch import Watcher
 from grayscale.release.phases import State
@@ -141,6 +142,30 @@ async def test_a_ban_that_was_not_recorded_is_carried_out(
     for _ in range(3):
         await watch.second(config_id, errors=0.0)
     assert (await story.record()).state is State.ROLLED_BACK
+
+
+async def test_a_split_by_hand_is_guarded_too(watch: Watch, plane: Plane) -> None:
+    """A harmful version that an operator gave weight to goes back to nothing."""
+    async with plane.write() as tx:
+        base = await versions.find(tx, "v1")
+        overrides = {"models": {"gpt-4.1": {"model": "other"}}}
+        await versions.create(
+            tx,
+            name="v2",
+            base=base,
+            overrides=overrides,
+            upstreams=plane.upstreams,
+            now=plane.clock.now(),
+            actor=Actor("ann"),
+        )
+        split = {"v1": 90.0, "v2": 10.0}
+        config = await splits.set_by_hand(plane, tx, split, actor=Actor("ann"), reason="try")
+    for _ in range(30):
+        await watch.second(config.config_id, errors=0.5)
+    async with plane.read() as tx:
+        after = await configs.current(tx)
+    assert after.weights == {"v1": 100}
+    assert "candidate requests failed" in after.reason
 
 
 async def test_nobody_decides_in_time(story: Any, watch: Watch, plane: Plane) -> None:

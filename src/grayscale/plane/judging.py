@@ -25,11 +25,11 @@ from grayscale.judge import (
 )
 from grayscale.judge.values import Cause
 from grayscale.plan.guard_rails import judge_rules
-from grayscale.plane import document
+from grayscale.plan.models import Plan
+from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
-from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
-from grayscale.release.record import VerdictView
+from grayscale.release.record import StepView, VerdictView
 from grayscale.store import schema
 from grayscale.store.database import Tx
 from grayscale.traffic.counters import Cell, Cells, load_cells, merge_cells
@@ -53,8 +53,8 @@ class Look:
         return self.leased and self.fresh and self.verified
 
 
-async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict | None:
-    """Judge one interval; None before the candidate has ever had traffic."""
+async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
+    """Judge one interval, and put the verdict into the document; None before the first split."""
     stage = release.stage
     if stage is None:
         return None
@@ -85,8 +85,27 @@ async def judge(plane: Plane, tx: Tx, release: Document, look: Look) -> Verdict 
         verdict=view,
         observed_percent=_observed(stable, candidate, stage.observed_percent),
     )
-    await document.save(tx, release, now=plane.clock.now())
     return verdict
+
+
+def by_hand(config: Config) -> Document | None:
+    """A split made by hand, as a release of one step; None if there is nobody to compare."""
+    others = [name for name in config.weights if name != config.stable]
+    if config.release_id is not None or len(others) != 1 or config.stable not in config.weights:
+        return None
+    (version,) = others
+    weight = config.weights[version]
+    step = StepView(index=0, step_percent=weight, weight_percent=weight)
+    return Document(
+        id=config.config_id,
+        version=version,
+        state=State.SOAKING,
+        plan=Plan(version_name=version),
+        steps=[step],
+        current_step=0,
+        config_id=config.config_id,
+        state_seq=config.state_seq,
+    )
 
 
 async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import delete, select
@@ -71,6 +71,7 @@ class Watcher:
                 await self._finish_rollback(tx, release, applied)
             else:
                 await self._watch(tx, release, elapsed=elapsed, now=now, applied=applied)
+        await self._watch_split_by_hand(tx, now=now, applied=applied)
 
     async def _watch(
         self, tx: Tx, release: Document, *, elapsed: float, now: float, applied: int | None
@@ -79,27 +80,56 @@ class Watcher:
             return
         leased = await self._lower_lease(tx, release, elapsed)
         verified = applied is not None and applied >= release.state_seq
+        if release.state in GUARDED:
+            look = self._due(release, now, leased=leased, verified=verified)
+            if look is not None:
+                await self._judge(tx, release, look)
+
+    def _due(self, release: Document, now: float, *, leased: bool, verified: bool) -> Look | None:
+        """The look that is due by the plan's interval, if one is."""
         since = self._judged_at.setdefault(release.id, now)
         interval = release.plan.judge.interval_seconds
-        if release.state in GUARDED and now - since >= interval - 0.05:
-            self._judged_at[release.id] = now
-            fresh = self._pulse.fresh(now, within_seconds=max(3.0, interval))
-            look = Look(seconds=now - since, leased=leased, fresh=fresh, verified=verified)
-            await self._judge(tx, release, look)
+        if now - since < interval - 0.05:
+            return None
+        self._judged_at[release.id] = now
+        fresh = self._pulse.fresh(now, within_seconds=max(3.0, interval))
+        return Look(seconds=now - since, leased=leased, fresh=fresh, verified=verified)
+
+    async def _watch_split_by_hand(self, tx: Tx, *, now: float, applied: int | None) -> None:
+        """A split that a person made is judged like a step; the guard can only take it away."""
+        config = await configs.current(tx)
+        split = judging.by_hand(config)
+        if split is None:
+            return
+        verified = applied is not None and applied >= config.state_seq
+        look = self._due(split, now, leased=True, verified=verified)
+        verdict = await judging.judge(tx, split, look) if look is not None else None
+        if verdict is None or verdict.outcome is not Outcome.HARMFUL:
+            return
+        await self._ban(tx, split.version)
+        aliases = {alias: name for alias, name in config.aliases.items() if alias != "beta"}
+        config = replace(config, aliases=aliases)
+        await takeaway.to_stable(self._plane, tx, config, actor=GUARD, reason=verdict.sentence)
+        await versions.quarantine(tx, config, split.version)
+        await judging.forget_judging(tx, split.id)
 
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:
-        verdict = await judging.judge(self._plane, tx, release, look)
+        verdict = await judging.judge(tx, release, look)
+        await document.save(tx, release, now=self._plane.clock.now())
         if verdict is None or not release.plan.health_check.enabled:
             return
         if verdict.outcome is not Outcome.HARMFUL:
             await self._hold_while_upstream_is_sick(tx, release, verdict)
             return
-        version = await versions.find(tx, release.version)
-        if version is not None:
-            self._plane.brake.ban(version.brake_slot)
+        await self._ban(tx, release.version)
         await takeaway.roll_back(
             self._plane, tx, release, actor=GUARD, reason=verdict.sentence, cause="candidate"
         )
+
+    async def _ban(self, tx: Tx, name: str) -> None:
+        version = await versions.find(tx, name)
+        if version is not None:
+            self._plane.brake.ban(version.brake_slot)
 
     async def _hold_while_upstream_is_sick(
         self, tx: Tx, release: Document, verdict: Verdict
