@@ -26,9 +26,10 @@ from grayscale.judge import (
 from grayscale.judge.values import Cause
 from grayscale.plan.guard_rails import judge_rules
 from grayscale.plan.models import Plan
+from grayscale.plane import configs, document
 from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
-from grayscale.release.phases import State
+from grayscale.release.phases import ACTIVE, State
 from grayscale.release.record import StepView, VerdictView
 from grayscale.store import schema
 from grayscale.store.database import Tx
@@ -225,6 +226,16 @@ def _view(verdict: Verdict) -> dict[str, Any]:
 def _observed(stable: Arm, candidate: Arm, before: float | None) -> float | None:
     total = stable.requests + candidate.requests
     return before if total == 0 else round(candidate.requests * 100 / total, 1)
+
+
+async def read_up_to(tx: Tx) -> int | None:
+    """The counter row up to which every judge has read; None if nothing is being judged."""
+    judged = {release.id for release in await document.in_states(tx, ACTIVE)}
+    judged.add((await configs.current(tx)).config_id)
+    table = schema.judging
+    await tx.run(delete(table).where(table.c.release_id.not_in(judged)))
+    row = await tx.one(select(func.min(table.c.cursor).label("cursor")))
+    return None if row is None or row["cursor"] is None else int(row["cursor"])
 
 
 async def forget_judging(tx: Tx, release_id: str) -> None:

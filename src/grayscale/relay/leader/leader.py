@@ -6,14 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import func, select
-
 from grayscale.errors import GrayscaleError
-from grayscale.plane import folding, idempotency
+from grayscale.plane import folding, idempotency, judging
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.lead import Lease
 from grayscale.relay.leader.watch import RollbackCarrier, Watcher
-from grayscale.store import schema
 
 _log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
@@ -84,9 +81,7 @@ class Leader:
     async def _keep_house(self) -> None:
         now = self._plane.clock.now()
         async with self._plane.write() as tx:
-            cursor = await tx.one(select(func.min(schema.judging.c.cursor).label("cursor")))
-            judged = cursor["cursor"] if cursor else None
-            await folding.fold(tx, now=now, judged_up_to=judged)
+            await folding.fold(tx, now=now, judged_up_to=await judging.read_up_to(tx))
             await idempotency.forget_old(tx, now=now)
 
     async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
