@@ -8,6 +8,7 @@ from starlette.responses import Response
 from grayscale.plane import keys
 from grayscale.plane.idempotency import Answer
 from grayscale.relay.admin.context import Call, answer, bad_field, write_once
+from grayscale.relay.admin.traffic import in_force
 from grayscale.store.database import Tx
 
 
@@ -21,6 +22,7 @@ async def create(call: Call) -> Response:
         raise bad_field(field, first.get("input"), first["msg"]) from error
     async with call.plane.write() as tx:  # never kept for replay: the answer holds the key
         created = await keys.create(tx, new, now=call.plane.clock.now(), actor=call.actor)
+    await in_force(call.plane, tx.bumped)
     return answer(created, 201)
 
 
@@ -36,7 +38,9 @@ async def revoke(call: Call) -> Response:
 
     async def operation(tx: Tx) -> Answer:
         await keys.revoke(tx, key_id, now=call.plane.clock.now())
-        return Answer(200, {"id": key_id, "revoked": True})
+        return Answer(200, {"id": key_id, "revoked": True, "state_seq": tx.bumped})
 
     done, _ = await write_once(call, operation)
-    return answer(done.body, done.status)
+    body = dict(done.body)
+    await in_force(call.plane, body.pop("state_seq"))
+    return answer(body, done.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -10,8 +11,9 @@ from starlette.responses import Response
 from grayscale.errors import Refused
 from grayscale.plane import configs, rollbacks, takeaway
 from grayscale.plane.idempotency import Answer
+from grayscale.plane.plane import Plane
 from grayscale.plane.rollbacks import Wanted
-from grayscale.relay.admin.context import Call, answer, bad_field, head_of, write_once
+from grayscale.relay.admin.context import Call, answer, bad_field, check_config, head_of, write_once
 from grayscale.relay.admin.traffic import config_answer, verified_on_workers
 from grayscale.store import schema
 from grayscale.store.database import Tx
@@ -24,20 +26,39 @@ async def roll_back(call: Call) -> Response:
     wanted = _wanted(call)
     async with call.plane.read() as tx:
         slots = await rollbacks.candidate_slots(tx, wanted)
-    for slot in slots:
-        call.plane.brake.ban(slot, cut=not wanted.drain)
+    bans = _ban(call.plane, slots, cut=not wanted.drain)
 
     async def operation(tx: Tx) -> Answer:
+        await check_config(call, tx)
         config = await rollbacks.roll_back(call.plane, tx, wanted, actor=call.actor)
         latest = await takeaway.latest_rollback(tx)
         rollback_id = latest["rollback_id"] if latest else None
         body = {"rollback_id": rollback_id, **config_answer(config), "reason": wanted.reason}
         return Answer(200, {**body, "state_seq": config.state_seq})
 
-    done, _ = await write_once(call, operation)
+    try:
+        done, replayed = await write_once(call, operation)
+    except Refused:
+        _lift(call.plane, bans)
+        raise
+    if replayed:
+        _lift(call.plane, bans)
     body = dict(done.body)
     code, verified = await verified_on_workers(call.plane, int(body.pop("state_seq")))
     return answer({**body, "workers": verified, "status": await _status(call)}, code)
+
+
+def _ban(plane: Plane, slots: Iterable[int], *, cut: bool) -> dict[int, int]:
+    """Pull the brake; returns the bans that were not there before."""
+    fresh = {slot for slot in slots if not plane.brake.banned(slot)}
+    bans = {slot: plane.brake.ban(slot, cut=cut) for slot in slots}
+    return {slot: value for slot, value in bans.items() if slot in fresh}
+
+
+def _lift(plane: Plane, bans: Mapping[int, int]) -> None:
+    """Take back what turned out to be no rollback; a ban put on meanwhile stays."""
+    for slot, value in bans.items():
+        plane.brake.lift(slot, value)
 
 
 async def status(call: Call) -> Response:
@@ -61,8 +82,10 @@ def _wanted(call: Call) -> Wanted:
     call.flag("force", default=False)
     drain = call.flag("drain_connections", default=True)
     timeout = call.body.get("drain_timeout_seconds", _DRAIN_AT_MOST)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
-        raise bad_field("drain_timeout_seconds", timeout, "must be a number of seconds")
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not 0 <= timeout <= _DRAIN_AT_MOST:
+        remedy = f"must be a number of seconds from 0 to {_DRAIN_AT_MOST}"
+        raise bad_field("drain_timeout_seconds", timeout, remedy)
     target_type = call.body.get("target_type", "version")
     config_id = None
     if target_type == "config_id":

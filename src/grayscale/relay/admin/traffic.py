@@ -45,6 +45,12 @@ async def verified_on_workers(plane: Plane, state_seq: int) -> tuple[int, dict[s
         await asyncio.sleep(_POLL_SECONDS)
 
 
+async def in_force(plane: Plane, state_seq: int | None) -> None:
+    """Wait, within the same limit, until what was just written can be used on every worker."""
+    if state_seq is not None:
+        await verified_on_workers(plane, state_seq)
+
+
 def config_answer(config: Config) -> dict[str, Any]:
     """A config as the traffic calls show it."""
     return {

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from grayscale.plane import configs, document, versions
 from grayscale.plane.idempotency import Answer
-from grayscale.relay.admin.context import Call, answer, bad_field, write_once
+from grayscale.relay.admin.context import Call, answer, bad_field, check_config, write_once
+from grayscale.relay.admin.traffic import in_force
 from grayscale.store.database import Tx
 
 
@@ -34,11 +35,13 @@ async def create_version(call: Call) -> Response:
     if not name:
         raise bad_field("name", name, "must be given, such as 'v2.1.0-beta'")
     base_name = call.text("base_version", "stable") or "stable"
-    overrides = call.body.get("config_overrides") or {}
+    overrides = call.body.get("config_overrides")
+    overrides = {} if overrides is None else overrides
     if not isinstance(overrides, dict):
         raise bad_field("config_overrides", overrides, "must be an object (a JSON merge patch)")
 
     async def operation(tx: Tx) -> Answer:
+        await check_config(call, tx)
         config = await configs.current(tx)
         base = await versions.resolve(tx, config, base_name)
         version, new = await versions.create(
@@ -59,7 +62,9 @@ async def create_version(call: Call) -> Response:
                 actor=call.actor,
                 reason=f"version {version.name} created",
             )
-        return Answer(201 if new else 200, version.view(config))
+        return Answer(201 if new else 200, {**version.view(config), "state_seq": tx.bumped})
 
     done, _ = await write_once(call, operation)
-    return answer(done.body, done.status)
+    body = dict(done.body)
+    await in_force(call.plane, body.pop("state_seq"))
+    return answer(body, done.status)
