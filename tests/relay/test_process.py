@@ -199,10 +199,7 @@ async def test_serves_stable_without_its_store(tmp_path: Path) -> None:
             assert answer.headers["x-relay-version"] == "v1"
             ready = await client.get("/readyz")
             assert ready.status_code == 200
-            assert ready.json()["status"] == "degraded"
             assert "store" in ready.json()["reasons"]
-            refused = await client.get("/v1/admin/versions")
-            assert refused.status_code == 503
             publish(tmp_path, replace(snapshot(), config_id="config-3", config_seq=3))
 
             async def is_back() -> bool:

@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 from starlette.types import ASGIApp
 
 from grayscale.errors import StoreError, StoreLost, StoreUnavailable
 from grayscale.relay import snapshot_file
 from grayscale.relay.brake import Brake
-from grayscale.relay.control import Beat, ControlPlane
-from grayscale.relay.late import LateControlPlane
+from grayscale.relay.control import Beat
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.worker import Worker
 from grayscale.testing.clock import FakeClock
@@ -225,34 +223,3 @@ async def test_file_holds_no_secret(bench: Bench) -> None:
     assert "sk-upstream" not in text
     assert "127.0.0.1" not in text
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-async def test_control_plane_may_open_late(bench: Bench) -> None:
-    """Until the store opens probes answer and admin calls are a clear 503; then the real app is asked."""
-    is_there = False
-
-    async def opening() -> ControlPlane:
-        if not is_there:
-            raise StoreUnavailable("not yet")
-        return bench.store
-
-    late = LateControlPlane(opening, bench.runtime)
-    leading = asyncio.create_task(late.run_leader())
-    with pytest.raises(StoreUnavailable):
-        await late.load_snapshot()
-    transport = httpx.ASGITransport(late.control_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
-        assert (await client.get("/healthz")).status_code == 200
-        ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()["status"]) == (503, "starting")
-        refused = await client.get("/v1/admin/keys")
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert refused.json()["error"]["code"] == "store_unavailable"
-        await late.close()
-        assert bench.store.goodbyes == 0
-        is_there = True
-        assert await late.load_snapshot() is bench.store.state
-        await late.close()
-        assert bench.store.goodbyes == 1
-    leading.cancel()
-    await asyncio.gather(leading, return_exceptions=True)

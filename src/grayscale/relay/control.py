@@ -52,9 +52,9 @@ class ControlPlane(Protocol):
         ...
 
 
-class OpenControlPlane(Protocol):
-    """Opens a worker's control plane; raises StoreError if the store cannot be opened."""
+class MakeControlPlane(Protocol):
+    """Makes a worker's control plane, without I/O: a worker starts while its store is away."""
 
-    async def __call__(self, settings: Settings, data_dir: Path, runtime: Runtime) -> ControlPlane:
+    def __call__(self, settings: Settings, data_dir: Path, runtime: Runtime) -> ControlPlane:
         """The control plane of one worker."""
         ...

@@ -12,8 +12,8 @@ from grayscale.relay.app import Listener
 from grayscale.relay.parent import Parent
 from grayscale.settings import Settings
 
-CONTROL_PLANE = "grayscale.relay.service:open_control_plane"
-"""Where workers find their `OpenControlPlane`."""
+CONTROL_PLANE = "grayscale.relay.service:control_plane"
+"""Where workers find their `MakeControlPlane`."""
 
 _BACKLOG = 2048
 

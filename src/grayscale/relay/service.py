@@ -92,9 +92,7 @@ class StoreControlPlane:
             await self._plane.database.close()
 
 
-async def open_control_plane(
-    settings: Settings, data_dir: Path, runtime: Runtime
-) -> StoreControlPlane:
+def control_plane(settings: Settings, data_dir: Path, runtime: Runtime) -> StoreControlPlane:
     """The control plane of one worker; the store is opened at its first use."""
     database = Database(data_dir, settings.store_url)
     plane = Plane(database, runtime.brake, runtime.clock, settings)

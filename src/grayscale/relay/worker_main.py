@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,8 +22,7 @@ import uvloop
 
 from grayscale.relay.app import Listener
 from grayscale.relay.brake import Brake
-from grayscale.relay.control import OpenControlPlane
-from grayscale.relay.late import LateControlPlane
+from grayscale.relay.control import MakeControlPlane
 from grayscale.relay.orders import Orders
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.upstream import SoundAiohttpTransport
@@ -40,8 +38,7 @@ async def _work(orders: Orders) -> None:
     data_dir = Path(orders.data_dir)
     brake = Brake.open(data_dir / "brake")
     runtime = Runtime(settings, brake)
-    opening = partial(_named(orders.control), settings, data_dir, runtime)
-    control = LateControlPlane(opening, runtime)
+    control = _named(orders.control)(settings, data_dir, runtime)
     transports = {name: SoundAiohttpTransport(settings.limits) for name in settings.upstreams}
     sockets = {
         Listener(name): socket.socket(fileno=descriptor)
@@ -51,9 +48,9 @@ async def _work(orders: Orders) -> None:
     await worker.run(sockets, stop=stop, hurry=hurry, on_listening=_say_ready)
 
 
-def _named(name: str) -> OpenControlPlane:
+def _named(name: str) -> MakeControlPlane:
     module, _, attribute = name.partition(":")
-    return cast("OpenControlPlane", getattr(importlib.import_module(module), attribute))
+    return cast("MakeControlPlane", getattr(importlib.import_module(module), attribute))
 
 
 def _stop_on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:

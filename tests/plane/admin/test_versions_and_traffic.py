@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from grayscale.plane.plane import Plane
+
 CHANGED = {"models": {"gpt-4.1": {"model": "gpt-4.1-2026"}}}
 
 
@@ -200,3 +202,14 @@ async def test_metrics_have_a_head_and_every_version(api: Any) -> None:
     assert errors["window_seconds"] == 300
     assert errors["versions"][0]["requests"] == 0
     assert latency["versions"][0]["p95_ms"] is None
+
+
+async def test_without_its_store_the_api_says_so(api: Any, plane: Plane) -> None:
+    """A store that vanished is a clear 503 to those who ask, and `degraded` in the readiness."""
+    path = plane.database.path
+    assert path is not None
+    path.unlink()
+    refused = await api.get("/admin/versions", status=503)
+    ready = await api.client.get("http://relay/readyz")
+    assert refused["error"]["code"] == "store_lost"
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
