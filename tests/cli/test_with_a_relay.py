@@ -25,7 +25,9 @@ START_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def real_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def real_relay(
+    tmp_path_factory: pytest.TempPathFactory, measured_environment: dict[str, str]
+) -> Iterator[Path]:
     """The folder of a relay that is ready: grayscale.yaml, `data`, and its URL in `url`."""
     folder = tmp_path_factory.mktemp("relay")
     (folder / "grayscale.yaml").write_text(SETTINGS)
@@ -37,7 +39,7 @@ def real_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process = subprocess.Popen(
         [*command, "--listen", address],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": source},
+        env=os.environ | measured_environment | {"PYTHONPATH": source},
         stderr=subprocess.PIPE,
         text=True,
     )

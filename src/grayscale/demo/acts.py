@@ -15,7 +15,7 @@ from grayscale.errors import ControlUnreachable
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.7
 _WINDOW_SECONDS = 10
 
 
@@ -67,12 +67,6 @@ class Stage:
         """Tell what has just happened."""
         self._screen.say(self._now(), text)
 
-    async def show_traffic(self) -> None:
-        """Redraw until cancelled: what is on the screen between the acts."""
-        while True:
-            await self._look(None)
-            await asyncio.sleep(self._look_seconds)
-
     async def play(self, act: Act) -> Ending:
         """Begin the act's release and watch it to its end."""
         self._view = replace(self._view, title=act.title, record=None)
@@ -99,10 +93,10 @@ class Stage:
         weights = {row["version"]: row["intended_percent"] for row in seen["versions"]}
         return {name: weight for name, weight in weights.items() if weight}
 
-    async def _look(self, release_id: str | None) -> ReleaseRecord | None:
+    async def _look(self, release_id: str) -> ReleaseRecord | None:
         """Look at everything and redraw; None while the relay does not answer."""
         try:
-            record = await self._control.release(release_id) if release_id else None
+            record = await self._control.release(release_id)
             seen = await self._control.distribution(window_seconds=_WINDOW_SECONDS)
             errors = await self._control.errors(window_seconds=_WINDOW_SECONDS)
         except ControlUnreachable as error:

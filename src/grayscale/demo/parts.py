@@ -23,13 +23,15 @@ async def open_parts(folder: Path, *, announce: Callable[[str], None]) -> AsyncI
             yaml.safe_dump(settings(steady_url=steady.base_url, flaky_url=flaky.base_url)),
             encoding="utf-8",
         )
+        scratch = folder / "tmp"  # Prefect leaves things in the folder for temporary files
+        scratch.mkdir()
         kept = {name: text for name, text in os.environ.items() if not _is_grayscales(name)}
         async with Stack(
             data_dir=folder / "data",
             config=config,
             listen="127.0.0.1:0",
             prefect_port=0,
-            environ=kept,
+            environ=kept | {"TMPDIR": str(scratch)},
             announce=announce,
         ) as stack:
             yield stack

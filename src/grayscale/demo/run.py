@@ -28,6 +28,11 @@ T = TypeVar("T")
 
 _LIMIT_SECONDS = 300.0
 _INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class DemoError(GrayscaleError):
+    """A part of the demo failed; the message has its last lines."""
 
 
 def run_demo(*, as_json: bool) -> int:
@@ -43,7 +48,7 @@ def run_demo(*, as_json: bool) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         say("The demo was interrupted; everything it started has ended.")
         return _INTERRUPTED
-    _tell(summary, as_json=as_json)
+    tell(summary, as_json=as_json)
     if summary.as_it_must:
         shutil.rmtree(folder, ignore_errors=True)
         return ExitCode.OK
@@ -58,17 +63,20 @@ async def interruptible(work: Coroutine[Any, Any, T]) -> T | None:
     """
     task, asked = asyncio.create_task(work), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, asked.set)
     interrupted = asyncio.create_task(asked.wait())
-    await asyncio.wait({task, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-    if not task.done():
-        task.cancel()
-    interrupted.cancel()
     try:
+        await asyncio.wait({task, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
         return await task
     except asyncio.CancelledError:
         return None
+    finally:
+        interrupted.cancel()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 async def _show(folder: Path) -> Summary:
@@ -103,19 +111,23 @@ async def _show(folder: Path) -> Summary:
 
 
 async def _play(stage: Stage, stack: Stack) -> tuple[Ending, ...]:
-    """Traffic on the screen while Prefect starts; then act after act."""
+    """Act after act. The first one is queued until Prefect, still starting, conducts it."""
     stage.say(f"the relay serves; callers ask {REQUESTS_PER_SECOND} times a second")
-    meanwhile = asyncio.create_task(stage.show_traffic())
     try:
-        await stack.prefect_ready()
-    finally:
-        meanwhile.cancel()
-        await asyncio.gather(meanwhile, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_await_prefect(stage, stack))
+            return tuple([await stage.play(act) for act in acts()])
+    except* GrayscaleError as failed:
+        raise DemoError("\n".join(str(error) for error in failed.exceptions)) from failed
+
+
+async def _await_prefect(stage: Stage, stack: Stack) -> None:
+    await stack.prefect_ready()
     stage.say("Prefect is ready")
-    return tuple([await stage.play(act) for act in acts()])
 
 
-def _tell(summary: Summary, *, as_json: bool) -> None:
+def tell(summary: Summary, *, as_json: bool) -> None:
+    """Print the summary: for people on stderr, for programs on stdout."""
     for line in summary.lines():
         say(line)
     if as_json:

@@ -10,7 +10,7 @@ from grayscale.testing.behaviour import Behaviour
 
 MODEL = "demo-chat"
 STEPS = (10, 25, 50, 100)
-_STEP_SECONDS = 8
+_STEP_SECONDS = 10
 _BAKE_SECONDS = 3
 
 
@@ -31,7 +31,7 @@ class Act:
 STEADY = Behaviour(
     latency_ms=40, latency_jitter_ms=15, ttft_ms=20, tokens=6, served_models=("chat-1", "chat-2")
 )
-FLAKY = STEADY.model_copy(update={"error_rate": 0.2, "seed": 7, "served_models": ("chat-3",)})
+FLAKY = STEADY.model_copy(update={"error_rate": 0.2, "served_models": ("chat-3",)})
 
 
 def settings(*, steady_url: str, flaky_url: str) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def acts() -> tuple[Act, Act]:
 
 
 def _plan(name: str, *, upstream: str, model: str, what: str) -> dict[str, Any]:
-    """A ramp in seconds instead of hours; 40 requests are 5 s of the demo's traffic at 10 %."""
+    """A ramp in seconds instead of hours; 10 s at 10 % are some 100 requests."""
     return {
         "version_name": name,
         "description": what,
         "config_overrides": {"models": {MODEL: {"upstream": upstream, "model": model}}},
         "auto_promote": {"promotion_steps": list(STEPS), "step_duration_seconds": _STEP_SECONDS},
         "bake": {"duration_seconds": _BAKE_SECONDS},
-        "judge": {"interval_seconds": 1, "min_requests": 40},
+        "judge": {"interval_seconds": 1},
         "rollback_cooldown_seconds": 0,
     }

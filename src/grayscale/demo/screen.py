@@ -169,9 +169,8 @@ def happening(before: ReleaseRecord | None, after: ReleaseRecord) -> str | None:
     if changed:
         return f"{after.version} is {_words(after.state)}{because}"
     verdict, earlier = _verdict(after), _verdict(before)
-    outcome = verdict.outcome if verdict else "inconclusive"
-    if verdict and outcome != "inconclusive" and outcome != (earlier and earlier.outcome):
-        return f"{after.version} looks {outcome}: {verdict.sentence}"
+    if verdict and verdict.outcome not in {"inconclusive", earlier.outcome if earlier else None}:
+        return f"{after.version} looks {verdict.outcome}: {verdict.sentence}"
     return None
 
 
@@ -199,8 +198,14 @@ def _act(view: View) -> Text:
     return Text.from_markup(
         f"[bold]{escape(view.title)}: {escape(record.version)}[/]   "
         f"[{colour}]{status_of(record.state)}[/] ({record.state}, {step_of(record)}){watched}\n"
-        f"{steps}\n[dim]{escape(sentence_of(record))}[/]"
+        f"{steps}\n[dim]{escape(_sentence(record))}[/]"
     )
+
+
+def _sentence(record: ReleaseRecord) -> str:
+    if record.state is State.QUEUED:
+        return "queued until Prefect, which is starting, sends a conductor"
+    return sentence_of(record)
 
 
 def _versions(view: View) -> Table:

@@ -10,9 +10,9 @@ from typing import Self
 
 import aiohttp
 
-REQUESTS_PER_SECOND = 80
+REQUESTS_PER_SECOND = 100
 _STREAMED_EVERY = 4
-_CALLERS = 200
+_CALLERS = 1999  # odd, so that each of them is streamed to now and then
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _RECENT_SECONDS = 10.0
 
