@@ -1,11 +1,14 @@
 """A control plane on a real SQLite store, with a clock that jumps and a real brake page."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from grayscale.errors import Refused
 from grayscale.plan import Plan, plan_from_mapping
@@ -106,17 +109,37 @@ class Story:
         await self.act("set_split", 0)
 
 
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
+def _stores() -> list[Any]:
+    """SQLite always; PostgreSQL where one is given (an empty database, asyncpg's URL)."""
+    given = os.environ.get("GRAYSCALE_TEST_POSTGRES_URL")
+    return [
+        pytest.param(None, id="sqlite"),
+        *([pytest.param(given, id="postgresql")] if given else []),
+    ]
+
+
+@pytest.fixture(params=_stores())
+async def plane(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Plane]:
+    url: str | None = request.param
+    if url is not None:
+        await _empty(url)
     prepare_data_dir(tmp_path)
     brake = Brake.open(tmp_path / "brake")
-    database = Database(tmp_path)
+    database = Database(tmp_path, url)
     settings = settings_from(SETTINGS, source="test")
     made = Plane(database, brake, FakeClock(), settings)
     await first_start(made, tmp_path, given_key=None)
     yield made
     await database.close()
     brake.close()
+
+
+async def _empty(url: str) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP SCHEMA public CASCADE"))
+        await connection.execute(text("CREATE SCHEMA public"))
+    await engine.dispose()
 
 
 @pytest.fixture

@@ -207,7 +207,8 @@ async def test_metrics_have_a_head_and_every_version(api: Any) -> None:
 async def test_without_its_store_the_api_says_so(api: Any, plane: Plane) -> None:
     """A store that vanished is a clear 503 to those who ask, and `degraded` in the readiness."""
     path = plane.database.path
-    assert path is not None
+    if path is None:
+        pytest.skip("a file can vanish under the relay, a server cannot")
     path.unlink()
     refused = await api.get("/admin/versions", status=503)
     ready = await api.client.get("http://relay/readyz")
