@@ -191,14 +191,18 @@ def command(folder: Path, port: int, *, workers: int = 1) -> list[str]:
 
 
 def begin(
-    folder: Path, settings: Mapping[str, Any], extra: Mapping[str, str], *, workers: int
+    folder: Path,
+    settings: Mapping[str, Any],
+    extra: Mapping[str, str],
+    *arguments: str,
+    workers: int,
 ) -> Relay:
     """Start a relay on a free port; `await_ready` before use."""
     (folder / "grayscale.yaml").write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
     port, log = free_port(), folder / "relay.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            command(folder, port, workers=workers),
+            [*command(folder, port, workers=workers), *arguments],
             env=environment(extra),
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -9,7 +9,19 @@ import pytest
 import yaml
 
 from grayscale.cli.main import main
-from tests.e2e.processes import Relay, command, environment
+from tests.e2e.conftest import settings
+from tests.e2e.processes import (
+    Provider,
+    Relay,
+    await_ready,
+    begin,
+    chat,
+    command,
+    end,
+    environment,
+    free_port,
+)
+from tests.e2e.shapes import served
 
 Started = Callable[[], str]
 
@@ -114,3 +126,29 @@ def test_settings_that_are_wrong(
     assert "grayscale.yaml" in said
     assert all(word in said for word in words), said
     assert not (folder / "data").exists()
+
+
+def test_operators_may_have_an_address_of_their_own(
+    folder: Path, the_provider: Provider, measured_environment: Mapping[str, str]
+) -> None:
+    """With --admin-listen callers find no admin API; on it, /metrics needs no key."""
+    address = f"127.0.0.1:{free_port()}"
+    given = settings(the_provider.base_url)
+    relay = begin(folder, given, measured_environment, "--admin-listen", address, workers=1)
+    try:
+        await_ready(relay)
+        operator, stranger = relay.client(), relay.client(key="")
+        hidden = operator.get("/admin/versions")
+        shown = operator.get(f"http://{address}/v1/admin/versions")
+        assert (hidden.status_code, shown.status_code) == (404, 200)
+        assert set(hidden.json()["error"]) == {"code", "message", "type", "param"}
+        served(operator.post("/chat/completions", json=chat()))
+        assert (
+            operator.post(f"http://{address}/v1/chat/completions", json=chat()).status_code == 404
+        )
+        assert stranger.get(f"http://{address}/v1/admin/versions").status_code == 401
+        assert "grayscale_requests_total" in stranger.get(f"http://{address}/metrics").text
+        assert stranger.get(f"http://127.0.0.1:{relay.port}/metrics").status_code == 401
+    finally:
+        relay.hang_up()
+        end(relay.process)

@@ -16,6 +16,7 @@ from grayscale.errors import Refused
 from grayscale.plane.plane import Plane
 from grayscale.relay.admin import events, keys, probes, releases, rollback, traffic, versions
 from grayscale.relay.admin.context import Handler, endpoint, refusal
+from grayscale.relay.app import LISTENER, Listener
 from grayscale.relay.headers import request_id_of
 from grayscale.relay.runtime import Runtime
 
@@ -30,7 +31,7 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
         routes=[
             Route("/healthz", probes.healthz),
             Route("/readyz", probes.readyz),
-            Route("/metrics", endpoint(plane, "read", probes.metrics)),
+            Route("/metrics", _metrics(plane)),
             *_versions_and_traffic(route),
             *_releases(route),
             route("POST", "/keys", "admin", keys.create),
@@ -46,6 +47,18 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
     app.state.runtime = runtime
     app.state.flush = flush
     return app
+
+
+def _metrics(plane: Plane) -> Callable[[Request], Awaitable[Response]]:
+    """`/metrics`: with scope `read`, or without a key where only operators can reach it."""
+    for_callers = endpoint(plane, "read", probes.metrics)
+
+    async def serve(request: Request) -> Response:
+        if request.scope.get(LISTENER) is Listener.ADMIN:
+            return await probes.expose(request, plane)
+        return await for_callers(request)
+
+    return serve
 
 
 _RouteMaker = Callable[[str, str, str, Handler], Route]

@@ -7,10 +7,10 @@ from prometheus_client.registry import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from grayscale.errors import StoreError
+from grayscale.errors import GrayscaleError, StoreError
 from grayscale.plane import events
 from grayscale.plane.plane import Plane
-from grayscale.relay.admin.context import Call
+from grayscale.relay.admin.context import Call, refusal, translated
 from grayscale.relay.admin.exposition import Exposition
 from grayscale.relay.runtime import Runtime
 
@@ -48,8 +48,17 @@ async def readyz(request: Request) -> Response:
 
 
 async def metrics(call: Call) -> Response:
+    """Prometheus text for a key with scope `read`."""
+    return await expose(call.request, call.plane)
+
+
+async def expose(request: Request, plane: Plane) -> Response:
     """Prometheus text: the sum over all workers, which never falls."""
-    await call.request.app.state.flush()
+    try:
+        await request.app.state.flush()
+        exposition = await Exposition.read(plane)
+    except GrayscaleError as error:
+        return refusal(translated(error))
     registry = CollectorRegistry()
-    registry.register(await Exposition.read(call.plane))
+    registry.register(exposition)
     return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
