@@ -11,6 +11,7 @@ from grayscale.errors import ControlRefused
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord
 from tasks.releases import read_release
+from tasks.runs import close_forms
 
 _NAMES = {
     State.ROLLED_BACK: "RolledBack",
@@ -43,6 +44,7 @@ async def refused(refusal: ControlRefused, release_id: str) -> RunState[Any]:
     if refusal.code == _QUEUED:
         return Completed(name="Queued", message=refusal.message)
     if refusal.code == "release_changed":
+        await close_forms(release_id)
         return end(await read_release(release_id))
     raise refusal
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.endings import end, ended, refused
 from flows.hooks import take_candidate_away
@@ -47,12 +48,14 @@ from tasks.traffic import set_split, verify_split
 
 
 @flow(name="release", on_cancellation=[take_candidate_away])
-async def release(plan: Plan | None = None, release_id: str | None = None) -> State[Any]:
+async def release(
+    plan: Plan | SkipJsonSchema[None] = None, release_id: str | None = None
+) -> State[Any]:
     """Release a version step by step, judged at every step.
 
     Args:
-        plan: How to release which version: for a new release.
-        release_id: A release on record (rel_…), to go on with it; then leave the plan empty.
+        plan: How to release which version. To paste it whole: menu on the right, JSON.
+        release_id: To go on with a release on record (rel_…); then omit the plan by its menu.
     """
     if (plan is None) == (release_id is None):
         raise ValueError("give either a plan (a new release) or a release_id (to go on with one)")

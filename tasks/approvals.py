@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
-from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRunInput
 from prefect.flow_runs import asuspend_flow_run
@@ -25,7 +24,7 @@ from grayscale.release.record import ReleaseRecord
 from tasks.house import relay, relay_task
 from tasks.pages import approval_page, pause_page
 from tasks.releases import act
-from tasks.runs import this_run_id
+from tasks.runs import runs_of, this_run_id
 
 _PAGE = 100
 # The relay's deadline is the one that counts; Prefect's is only there to clear the list one day.
@@ -134,19 +133,17 @@ async def _show_form(record: ReleaseRecord, question: str, *, what: str, preface
 async def _stored_answer(
     record: ReleaseRecord, question: str, *, what: str
 ) -> ApprovalForm | PauseForm | None:
-    """The newest answer in the run that showed the form, whether or not that run is this one."""
-    if record.waiting_run_id is None:
-        return None
-    found: list[FlowRunInput] = await afilter_flow_run_input(
-        key_prefix=f"suspended-{question}-",
-        limit=_PAGE,
-        flow_run_id=UUID(record.waiting_run_id),
-    )
-    answers = {
-        int(stored.key.removesuffix("-response").rpartition("-")[2]): stored.decoded_value
-        for stored in found
-        if stored.key.endswith("-response")
-    }
+    """The newest answer to this question, in whichever of the release's runs the form was."""
+    prefix = f"suspended-{question}-"
+    answers: dict[int, Any] = {}
+    for run_id in await runs_of(record.id):
+        found: list[FlowRunInput] = await afilter_flow_run_input(
+            key_prefix=prefix, limit=_PAGE, flow_run_id=run_id
+        )
+        for stored in found:
+            if stored.key.endswith("-response"):
+                shown_at = stored.key.removeprefix(prefix).removesuffix("-response")
+                answers[int(shown_at)] = stored.decoded_value
     return _read_form(what, answers[max(answers)]) if answers else None
 
 

@@ -65,28 +65,43 @@ async def name_run(record: ReleaseRecord) -> None:
         run.name = title
 
 
+async def close_forms(release_id: str) -> None:
+    """End this release's sleeping runs: their forms would be answered in vain."""
+    await _close(release_id, [StateType.PAUSED])
+
+
 async def close_older_runs(release_id: str) -> None:
     """End this release's other runs in Prefect's list: we conduct now.
 
-    A sleeping one has a form that would be answered in vain; a running one is dead, or finds out
-    at its next call that its fence is outdated.
+    A sleeping one has a form that nobody needs to answer any more; a running one is dead, or
+    finds out at its next call that its fence is outdated.
     """
+    await _close(release_id, [StateType.PAUSED, StateType.RUNNING])
+
+
+async def runs_of(release_id: str) -> list[UUID]:
+    """This run, and whatever other runs the release has had."""
+    async with get_client() as prefect:
+        found = await prefect.read_flow_runs(flow_run_filter=_tagged(release_id))
+    return list({_this_run().id, *(run.id for run in found)})
+
+
+async def _close(release_id: str, states: list[StateType]) -> None:
     own_id = this_run_id()
     closed: State[Any] = Completed(
         name="Superseded", message=f"The release went on in flow run {own_id}"
     )
     with only_shown():
         async with get_client() as prefect:
-            for run in await prefect.read_flow_runs(flow_run_filter=_under_way(release_id)):
+            for run in await prefect.read_flow_runs(flow_run_filter=_tagged(release_id, states)):
                 if str(run.id) != own_id:
                     await prefect.set_flow_run_state(run.id, closed, force=True)
 
 
-def _under_way(release_id: str) -> FlowRunFilter:
-    wanted = {
-        "tags": {"all_": [release_tag(release_id)]},
-        "state": {"type": {"any_": [StateType.PAUSED, StateType.RUNNING]}},
-    }
+def _tagged(release_id: str, states: list[StateType] | None = None) -> FlowRunFilter:
+    wanted: dict[str, Any] = {"tags": {"all_": [release_tag(release_id)]}}
+    if states is not None:
+        wanted["state"] = {"type": {"any_": states}}
     return FlowRunFilter.model_validate(wanted)
 
 

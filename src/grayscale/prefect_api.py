@@ -82,8 +82,9 @@ class PrefectApi:
     ) -> None:
         user, _, password = (auth_string or "").partition(":")
         self._deployment_ids: dict[str, str] = {}
+        self._api_url = api_url.rstrip("/")
         self._client = httpx.AsyncClient(
-            base_url=api_url.rstrip("/"),
+            base_url=self._api_url,
             auth=httpx.BasicAuth(user, password) if auth_string else None,
             timeout=_TIMEOUT,
             transport=transport,
@@ -91,7 +92,7 @@ class PrefectApi:
         )
 
     def __repr__(self) -> str:
-        return f"<PrefectApi {self._client.base_url}>"
+        return f"<PrefectApi {self._api_url}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,7 +193,7 @@ class PrefectApi:
         try:
             return await self._client.request(method, path, json=body)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            where = f"{method} {self._client.base_url}{path}"
+            where = f"{method} {self._api_url}{path}"
             raise PrefectUnreachable(f"{where}: {str(error) or type(error).__name__}") from error
 
 

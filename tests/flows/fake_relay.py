@@ -176,6 +176,7 @@ class FakeRelay(LoopbackServer):
         if self.there.state is State.QUEUED:
             self.change(state=State.PREPARING)
         self.fence += 1
+        self.change(waiting_run_id=None, revision=self.there.revision)
         self.conductor = body["flow_run_id"]
         return {"fence": self.fence, "lease_seconds": 90, "release": self._view()}
 

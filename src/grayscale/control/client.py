@@ -33,8 +33,9 @@ class Control:
     def __init__(
         self, base_url: str, api_key: str, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        self._base_url = base_url.rstrip("/")
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"),
+            base_url=self._base_url,
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=_TIMEOUT,
             transport=transport,
@@ -42,7 +43,7 @@ class Control:
         )
 
     def __repr__(self) -> str:
-        return f"<Control {self._client.base_url}>"
+        return f"<Control {self._base_url}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,7 +78,7 @@ class Control:
             )
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise ControlUnreachable(
-                f"{method} {self._client.base_url}{path}: {str(error) or type(error).__name__}"
+                f"{method} {self._base_url}{path}: {str(error) or type(error).__name__}"
             ) from error
         return read_answer(response)
 

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TAIL_BYTES = 8192
+_LOOK_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,25 +31,20 @@ class Child:
 class ChildProcess:
     """A running child. `log` collects its output over all its restarts."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._process = process
-        self._log = log
-
-    @classmethod
-    async def launch(cls, child: Child, log: Path) -> ChildProcess:
+    def __init__(self, child: Child, log: Path) -> None:
         """Start it, as leader of a process group of its own."""
+        self._log = log
         with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *child.argv,
+            self._process = subprocess.Popen(  # noqa: S603 - our own commands
+                child.argv,
                 env=dict(child.env),
                 cwd=child.cwd,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
-        return cls(process, log)
 
     @property
     def pid(self) -> int:
@@ -57,19 +54,27 @@ class ChildProcess:
     @property
     def exit_code(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
-        return self._process.returncode
+        return self._process.poll()
 
     async def wait(self) -> int:
         """Its exit code, once it has ended."""
-        return await self._process.wait()
+        while True:
+            exit_code = self.exit_code
+            if exit_code is not None:
+                return exit_code
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def end(self, *, grace_seconds: float) -> None:
-        """SIGTERM to the whole group, and SIGKILL to what is left of it after the grace."""
+        """SIGTERM to the whole group; after the grace, SIGKILL to it and to all that it began."""
         self._signal_group(signal.SIGTERM)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace_seconds)
+            await asyncio.wait_for(self.wait(), grace_seconds)
+        below = descendants(self.pid)  # such as the relay's workers, each with its own group
         self._signal_group(signal.SIGKILL)
-        await self._process.wait()
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await self.wait()
 
     def last_lines(self, count: int = 15) -> list[str]:
         """The end of its output."""
@@ -83,6 +88,19 @@ class ChildProcess:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):
             return  # the whole group is gone
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a running process began, and those that they began (Linux only)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found = list(children.get(pid, []))
+    for child in found:
+        found += children.get(child, [])
+    return found
 
 
 def _end_with_parent() -> None:

@@ -1,8 +1,8 @@
 """Pool, deployments and worker in one process: `python -m grayscale.up.conductors`.
 
 Importing Prefect takes seconds, so it happens once, while the server is still starting. This
-module and `deploying` are the only ones in the library that import Prefect. A SIGTERM ends the
-process at once, by default action: a worker that tries to be graceful was seen to live on.
+module, `deploying` and `prefect_server` are the only ones in the library that import Prefect. A
+SIGTERM ends the process at once, by default action: a graceful worker was seen to live on.
 """
 
 from __future__ import annotations

@@ -179,14 +179,13 @@ class Stack:
         return Child(RELAY, argv, self._relay_env(), Path.cwd())
 
     def _prefect_server(self) -> Child:
-        # As `prefect server start --background` does it, without 2 s of command line before it.
+        # Like `prefect server start`, without its 2 s of command line.
         argv = [
-            sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+            sys.executable, "-m", "uvicorn", "--factory", "grayscale.up.prefect_server:create_app",
             "--host", self._prefect.host, "--port", str(self._prefect.port),
             "--timeout-keep-alive", "30", "--log-level", "warning",
         ]  # fmt: skip
-        env = {**self._prefect_env(), "PREFECT__SERVER_FINAL": "1"}
-        return Child(PREFECT, argv, env, self._home)
+        return Child(PREFECT, argv, self._prefect_env(), self._home)
 
     def _conductors(self, key: str) -> Child:
         argv = [sys.executable, "-m", "grayscale.up.conductors"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from grayscale.errors import GrayscaleError
 from grayscale.up.children import Child, ChildProcess
 
-RESTART_DELAYS_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+RESTART_DELAYS_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS = 60.0
 
 
@@ -49,7 +49,7 @@ class Supervisor:
     async def start(self, child: Child) -> None:
         """Start a child and keep it running until `stop`."""
         self.log_of(child.name).write_bytes(b"")
-        await self._launch(child)
+        self._launch(child)
         watch = asyncio.get_running_loop().create_task(self._keep(child), name=child.name)
         self._watches[child.name] = watch
 
@@ -72,8 +72,8 @@ class Supervisor:
         if process is not None:
             await process.end(grace_seconds=grace_seconds)
 
-    async def _launch(self, child: Child) -> None:
-        self._running[child.name] = await ChildProcess.launch(child, self.log_of(child.name))
+    def _launch(self, child: Child) -> None:
+        self._running[child.name] = ChildProcess(child, self.log_of(child.name))
 
     async def _keep(self, child: Child) -> None:
         deaths = 0
@@ -87,7 +87,7 @@ class Supervisor:
             said = f"{_ended(child.name, exit_code)}; it starts again in {delay:g} s"
             self._announce(f"{said}\n{_indented(process)}")
             await asyncio.sleep(delay)
-            await self._launch(child)
+            self._launch(child)
 
 
 def _ended(name: str, exit_code: int) -> str:
