@@ -39,6 +39,7 @@ COMMANDS = (
     "split",
     "keys",
     "lint",
+    "audit",
     "doctor",
 )
 HEAVY = ("prefect", "pydantic", "httpx", "sqlalchemy", "rich", "yaml", "asyncio")

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -102,7 +105,8 @@ def test_versions_and_splits_by_hand(shell: Cli, tmp_path: Path) -> None:
     assert "temperature" in shell("versions", "diff", "stable", "hand").out
     assert shell("split", "set", "stable=90", "hand=10", "--reason", "by hand").code == 0
     rows = json.loads(shell("split", "get", "--json").out)["versions"]
-    assert {row["version"]: row["intended_percent"] for row in rows} == {"v1": 90, "hand": 10}
+    weights = {row["version"]: row["intended_percent"] for row in rows}
+    assert (weights["v1"], weights["hand"]) == (90, 10)
     rolled_back = shell("rollback", "--reason", "enough")
     assert rolled_back.code == 0
     assert "stable 100 %" in rolled_back.err
@@ -130,6 +134,42 @@ def test_doctor_sees_a_relay_without_prefect(shell: Cli, real_relay: Path) -> No
     assert result.code == 1
     assert [what for what, state in found.items() if state == "broken"] == ["prefect"]
     assert (found["relay"], found["key"], found["data"]) == ("ok", "ok", "ok")
+
+
+def test_audit_verify_finds_an_edited_and_a_shortened_log(
+    shell: Cli, real_relay: Path, tmp_path: Path
+) -> None:
+    """A live relay's log is whole; a copy that was edited, or ends too early, is found out."""
+    assert shell("versions", "create", "audited").code == 0
+    assert shell("split", "set", "stable=99", "audited=1").code == 0
+    assert shell("rollback", "--reason", "audited").code == 0
+    whole = shell("audit", "verify", "--data-dir", str(real_relay / "data"), "--json")
+    report = json.loads(whole.out)
+    assert (whole.code, report["ok"], report["records"] > 1) == (0, True, True)
+
+    copy = tmp_path / "copy"
+    shutil.copytree(real_relay / "data", copy)
+    with closing(sqlite3.connect(copy / "grayscale.db")) as store, store:
+        last = "(SELECT max(seq) FROM events)"
+        store.execute(f"DELETE FROM events WHERE seq = {last}")
+    cut = ("audit", "verify", "--data-dir", str(copy))
+    assert shell(*cut).code == 0
+    shortened = shell(*cut, "--head", report["head"])
+    assert (shortened.code, "cut off" in shortened.out) == (1, True)
+    with closing(sqlite3.connect(copy / "grayscale.db")) as store, store:
+        change = "replace(envelope, 'audited', 'innocent')"
+        store.execute(f"UPDATE events SET envelope = {change} WHERE seq = {last}")
+    edited = shell(*cut)
+    assert (edited.code, "the record was edited" in edited.out) == (1, True)
+
+
+def test_audit_verify_makes_no_store_where_there_is_none(cli: Cli, tmp_path: Path) -> None:
+    """A mistyped directory is a usage error, and stays empty."""
+    (tmp_path / "typo").mkdir()
+    result = cli("audit", "verify", "--data-dir", "typo")
+    assert result.code == 2
+    assert "--data-dir" in result.err
+    assert list((tmp_path / "typo").iterdir()) == []
 
 
 def test_a_taken_port_is_a_clear_error(real_relay: Path, cli: Cli) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grayscale.cli.exits import ExitCode
-from grayscale.cli.options import DATA_DIR, AsJson, DataDir
+from grayscale.cli.options import CONFIG, DATA_DIR, AsJson, DataDir
 from grayscale.cli.output import put, put_json, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def doctor(
     *,
-    config: Annotated[Path, typer.Option("--config", help="Settings.")] = Path("grayscale.yaml"),
+    config: Annotated[Path, typer.Option("--config", help="Settings.")] = CONFIG,
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from grayscale import __version__
 from grayscale.cli import (
+    audit,
     decisions,
     doctor,
     keys,
@@ -62,6 +63,7 @@ app.add_typer(traffic.split, name="split")
 app.add_typer(versions.versions, name="versions")
 
 app.add_typer(keys.keys, name="keys")
+app.add_typer(audit.audit, name="audit")
 app.command()(doctor.doctor)
 
 

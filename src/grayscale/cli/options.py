@@ -16,6 +16,7 @@ DataDir = Annotated[
     Path,
     typer.Option("--data-dir", envvar="GRAYSCALE_DATA_DIR", help="Where the relay keeps its data."),
 ]
+CONFIG = Path("grayscale.yaml")
 DATA_DIR = Path(".grayscale")
 ReleaseName = Annotated[
     str,

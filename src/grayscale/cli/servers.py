@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from grayscale.cli.options import DATA_DIR, AsJson, DataDir
+from grayscale.cli.options import CONFIG, DATA_DIR, AsJson, DataDir
 from grayscale.cli.output import put, say
 from grayscale.errors import SettingsError
-
-_CONFIG = Path("grayscale.yaml")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings; by default ./grayscale.yaml.")
@@ -66,8 +64,8 @@ def up(
     """Run relay and Prefect together. Ctrl-C ends them all."""
     from grayscale.up.run import run_up
 
-    if config is None and _CONFIG.exists():
-        config = _CONFIG
+    if config is None and CONFIG.exists():
+        config = CONFIG
     raise typer.Exit(
         run_up(
             config=config,
@@ -96,7 +94,7 @@ def _log_to_stderr() -> None:
 
 
 def _existing(config: Path | None) -> Path:
-    path = config or _CONFIG
+    path = config or CONFIG
     if not path.exists():
         raise SettingsError(f"{path} is not there; name one with --config, or run: grayscale init")
     return path
