@@ -4,7 +4,6 @@ VENV := .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-CODE := src flows tasks tests tools benchmarks
 export PYTHONPATH := src:.
 
 .DEFAULT_GOAL := help
@@ -18,13 +17,15 @@ install: $(VENV)/.dev ## everything for development, in .venv
 demo: $(VENV)/.runtime ## watch a good release go out and a bad one come back
 	@$(BIN)/grayscale demo $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types, layers, dependencies, spelling, sizes
+check: $(VENV)/.dev ## format, lint, types, layers, dependencies, spelling, schema, sizes
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/codespell
+	$(BIN)/check-jsonschema --check-metaschema schemas/release-plan.schema.json
+	$(BIN)/check-jsonschema --schemafile schemas/release-plan.schema.json deployments/plans/*.yaml
 	$(BIN)/python -m tools.check_sizes
 
 format: $(VENV)/.dev ## put the code into the house format

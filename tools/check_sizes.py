@@ -17,7 +17,7 @@ TEST_FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 40
 SHORT_FUNCTION_LINES_MAX = 25
 SHORT_FUNCTIONS_SHARE_MIN = 0.9
-FOLDERS = ("src", "flows", "tasks", "tools", "tests")
+FOLDERS = ("src", "flows", "tasks", "tools", "benchmarks", "tests")
 
 
 @dataclass(frozen=True)
