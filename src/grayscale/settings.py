@@ -1,6 +1,6 @@
 """`grayscale.yaml` and `GRAYSCALE_*`: what a server is told, read once at its entry point.
 
-Secrets are `${ENV}` or `file:PATH` references, expanded here and nowhere else.
+A variable wins over the file: `GRAYSCALE_PREFECT__API_URL` is `prefect.api_url`. Secrets are `${ENV}` or `file:PATH` references, expanded here and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 from grayscale.errors import SettingsError
 from grayscale.notices.settings import NotificationSettings
-from grayscale.traffic.versions import ModelTarget, VersionConfig
+from grayscale.traffic.versions import ModelTarget, VersionConfig, merge_patch
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MAX_BYTES = 256 * 1024
@@ -93,7 +95,8 @@ def load_settings(path: Path, environ: Mapping[str, str] = os.environ) -> Settin
         raise SettingsError(f"{path}: not YAML: {error}") from error
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: must be a mapping with keys such as 'upstreams' and 'models'")
-    return settings_from(_expand(data, environ=environ, where=str(path)), source=str(path))
+    expanded = _expand(data, environ=environ, where=str(path))
+    return settings_from(merge_patch(expanded, _from_environment(environ)), source=str(path))
 
 
 def settings_from(data: Mapping[str, Any], *, source: str) -> Settings:
@@ -114,6 +117,29 @@ def settings_from(data: Mapping[str, Any], *, source: str) -> Settings:
                 f"under upstreams (there: {known})"
             )
     return settings
+
+
+class _Environment(Settings, BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GRAYSCALE_", env_nested_delimiter="__")
+
+
+class _EnvironSource(EnvSettingsSource):
+    """pydantic-settings' reading of variables, from the mapping that it is given."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(_Environment)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What `GRAYSCALE_*` variables say, as far as they name settings."""
+    try:
+        return _EnvironSource(environ)()
+    except PydanticSettingsError as error:
+        raise SettingsError(f"environment: {error}; GRAYSCALE_* values are JSON") from error
 
 
 def _expand(value: Any, *, environ: Mapping[str, str], where: str) -> Any:
