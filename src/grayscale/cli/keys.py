@@ -13,25 +13,29 @@ from grayscale.cli.output import columns, put, put_json, say
 keys = typer.Typer(no_args_is_help=True, help="The keys of callers and operators.")
 
 
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        help="invoke (by default), read, operate, approve, conduct or admin; again for more.",
+    ),
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Only this model; again for more.")
+]
+PerMinute = Annotated[int | None, typer.Option(min=1, help="By default without limit.")]
+Expiry = Annotated[str | None, typer.Option(metavar="TIME", help="2027-01-31T00:00:00Z")]
+
+
 @keys.command("create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose or what for.")],
     *,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scope",
-            help="invoke (by default), read, operate, approve, conduct or admin; again for more.",
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", help="Only this model; again for more.")
-    ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option("--requests-per-minute", min=1)] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option("--tokens-per-minute", min=1)] = None,
-    expires_at: Annotated[
-        str | None, typer.Option("--expires-at", metavar="TIME", help="2027-01-31T00:00:00Z")
-    ] = None,
+    scope: Scopes = None,
+    model: Models = None,
+    requests_per_minute: PerMinute = None,
+    tokens_per_minute: PerMinute = None,
+    expires_at: Expiry = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
