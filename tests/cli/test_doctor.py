@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from grayscale.cli.machine_checks import check_data_dir, check_packages
+from grayscale.cli.machine_checks import check_data_dir, check_packages, prefect_of
 from grayscale.cli.service_checks import check_key, check_prefect, check_relay
 from grayscale.control import Connection
 from grayscale.settings import PrefectSettings
+from grayscale.up.sample import write_effective
 from tests.cli.conftest import Cli
 from tests.cli.fake_relay import FakeRelay
 
@@ -126,6 +127,17 @@ def test_data_directory_that_others_can_read_is_broken(tmp_path: Path) -> None:
     data.chmod(0o755)
     assert f"chmod 700 {data}" in check_data_dir(data).text
     assert check_data_dir(key).state == "broken"
+
+
+def test_the_prefect_of_up_is_looked_at_on_its_own_port(tmp_path: Path) -> None:
+    """`up` may have put Prefect on another port than grayscale.yaml says."""
+    assert prefect_of(tmp_path) is None
+    write_effective({}, tmp_path / "up.yaml", prefect_port=4321)
+    found = prefect_of(tmp_path)
+    assert found is not None
+    assert found.api_url == "http://127.0.0.1:4321/api"
+    (tmp_path / "up.yaml").write_text("[]")
+    assert prefect_of(tmp_path) is None
 
 
 @pytest.mark.parametrize(

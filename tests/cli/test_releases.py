@@ -138,6 +138,17 @@ def test_status_maps_each_end_to_an_exit_code(
     assert cli("status", "rel_1").code == code
 
 
+def test_status_goes_on_waiting_after_the_decision(
+    cli: Cli, relay: FakeRelay, record: dict[str, Any]
+) -> None:
+    """A gate that was approved a moment ago asks nobody any more, whatever the state still says."""
+    approved = record | {"state": "awaiting_approval", "gate": {"state": "approved"}}
+    relay.says("GET", "/v1/admin/releases/rel_1", approved)
+    relay.says("GET", "/v1/admin/releases/rel_1/wait", record | {"state": "promoted"})
+    assert cli("status", "rel_1").code == 0
+    assert "Decided already" in cli("get", "rel_1").err
+
+
 def test_status_with_timeout_0_looks_once(
     cli: Cli, relay: FakeRelay, record: dict[str, Any]
 ) -> None:

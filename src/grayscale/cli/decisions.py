@@ -10,7 +10,7 @@ import typer
 from grayscale.cli.confirm import confirm
 from grayscale.cli.exits import UsageProblem
 from grayscale.cli.options import AsJson, DryRun, Note, ReleaseName, Yes
-from grayscale.cli.output import put, put_json
+from grayscale.cli.output import put, put_json, say
 
 if TYPE_CHECKING:
     from grayscale.control import Control
@@ -145,6 +145,7 @@ def _decide(name: str, decision: Decision, *, dry_run: bool, as_json: bool) -> N
     """Find the release, say it, and show what became of it."""
     from grayscale.cli.relay_client import find_release, with_relay
     from grayscale.cli.release_view import line
+    from grayscale.cli.watch import decided
 
     async def find_and_decide(control: Control) -> ReleaseRecord:
         return await decision(control, await find_release(control, name))
@@ -154,6 +155,8 @@ def _decide(name: str, decision: Decision, *, dry_run: bool, as_json: bool) -> N
         put_json(record.model_dump(mode="json"))
     else:
         put(f"{record.version} {record.id}: {line(record)}")
+        if decided(record):
+            say("Decided; a conductor goes on with it in a moment.")
 
 
 def _at_step(record: ReleaseRecord, seen: int | None) -> int | None:

@@ -37,7 +37,12 @@ def doctor(
 
 def _examine(config: Path, data_dir: Path) -> list[Finding]:
     from grayscale.cli.finding import broken
-    from grayscale.cli.machine_checks import check_data_dir, check_packages, check_settings
+    from grayscale.cli.machine_checks import (
+        check_data_dir,
+        check_packages,
+        check_settings,
+        prefect_of,
+    )
     from grayscale.cli.service_checks import check_key, check_prefect, check_relay
     from grayscale.control import connection_from
     from grayscale.control.connection import DEFAULT_URL
@@ -50,4 +55,4 @@ def _examine(config: Path, data_dir: Path) -> list[Finding]:
         found.append(check_key(connection_from(os.environ, data_dir=data_dir)))
     except SettingsError as error:
         found.append(broken("key", str(error)))
-    return [*found, *check_prefect(settings.prefect)]
+    return [*found, *check_prefect(prefect_of(data_dir) or settings.prefect)]

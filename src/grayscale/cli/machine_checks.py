@@ -9,9 +9,13 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import yaml
+
 from grayscale.cli.finding import Finding, broken, note, ok
 from grayscale.errors import SettingsError
-from grayscale.settings import Settings, load_settings
+from grayscale.settings import PrefectSettings, Settings, load_settings
+
+UP_SETTINGS = "up.yaml"  # grayscale.up writes it at each start
 
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?P<bounds>[^;]*)(?P<marker>;.*)?"
@@ -38,6 +42,15 @@ def check_settings(path: Path) -> tuple[Finding, Settings]:
         return broken("settings", str(error)), Settings()
     counts = f"{len(settings.models)} models on {len(settings.upstreams)} upstreams"
     return ok("settings", f"{path}: {counts}"), settings
+
+
+def prefect_of(data_dir: Path) -> PrefectSettings | None:
+    """The Prefect that `grayscale up` ran last over this data directory, on whatever port."""
+    try:
+        effective = yaml.safe_load((data_dir / UP_SETTINGS).read_text(encoding="utf-8"))
+        return PrefectSettings(api_url=effective["prefect"]["api_url"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
 
 
 def check_data_dir(path: Path) -> Finding:

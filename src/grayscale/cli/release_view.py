@@ -83,7 +83,7 @@ def tree(record: ReleaseRecord) -> Tree:
     root.add(f"Conductor:     {_conductor(record)}")
     verdict = record.verdict
     if verdict is not None:
-        root.add(f"Verdict:       {verdict.outcome}: {escape(verdict.sentence)}")
+        root.add(f"Verdict:       {escape(verdict.sentence or verdict.outcome)}")
     steps = root.add("Steps")
     for step in record.steps:
         steps.add(_step(record, step))
@@ -119,7 +119,7 @@ def _step(record: ReleaseRecord, step: StepView, *, name: str | None = None) -> 
     if step.extensions:
         text += f"  extended {step.extensions} times"
     if step.verdict is not None:
-        text += f"  {step.verdict.outcome}: {escape(step.verdict.sentence)}"
+        text += f"  {escape(step.verdict.sentence or step.verdict.outcome)}"
     return f"[{colour_of(record.state)}]{text}[/]" if running else text
 
 

@@ -121,7 +121,11 @@ def _follow_to_end(release_id: str, *, as_json: bool) -> None:
 
 
 def _suggest(record: ReleaseRecord) -> None:
+    from grayscale.cli.watch import decided
+
     match record.state:
+        case State.AWAITING_APPROVAL if decided(record):
+            say("Decided already; a conductor goes on with it in a moment.")
         case State.AWAITING_APPROVAL:
             say(f"Decide with: grayscale approve {record.id}, or grayscale reject {record.id}")
         case State.PAUSED:

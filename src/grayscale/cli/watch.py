@@ -137,11 +137,17 @@ async def follow(
 
 
 async def wait_for_person(
-    control: Control, record: ReleaseRecord, *, timeout_seconds: float | None = None
+    control: Control,
+    record: ReleaseRecord,
+    *,
+    timeout_seconds: float | None = None,
+    poll_seconds: float = _POLL_SECONDS,
 ) -> ReleaseRecord:
     """The record once it is final or waits for a person; as it is when time is up."""
     with anyio.move_on_after(timeout_seconds):
         while not (record.state.final or waits_for_person(record)):
+            if record.state in _FOR_A_PERSON:  # decided already, but nobody has gone on with it
+                await anyio.sleep(poll_seconds)
             record = await control.wait(
                 record.id, until="person", timeout_seconds=_LONGEST_WAIT_SECONDS
             )
@@ -150,7 +156,13 @@ async def wait_for_person(
 
 def waits_for_person(record: ReleaseRecord) -> bool:
     """Whether nothing goes on before somebody says so."""
-    return record.state in _FOR_A_PERSON
+    return record.state in _FOR_A_PERSON and not decided(record)
+
+
+def decided(record: ReleaseRecord) -> bool:
+    """Whether a gate has been answered, and a conductor is about to go on."""
+    gate = record.gate if record.state is State.AWAITING_APPROVAL else None
+    return gate is not None and gate.state != "waiting"
 
 
 async def _patiently(
