@@ -157,6 +157,7 @@ def test_tokens_per_minute_are_counted(one: Relay) -> None:
         ({"name": ""}, "name"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"tokens_per_minute": -1}, "tokens_per_minute"),
+        ({"tokens_per_minute": 10**40}, "tokens_per_minute"),
         ({"expires_at": "tomorrow"}, "expires_at"),
         ({"colour": "red"}, "colour"),
     ],

@@ -20,6 +20,7 @@ from grayscale.store.database import Tx
 from grayscale.traffic.snapshot import SCOPES, Key
 
 KEY_PREFIX = "gs_"
+_MOST_PER_MINUTE = 10**12
 
 
 class NewKey(BaseModel):
@@ -30,8 +31,8 @@ class NewKey(BaseModel):
     name: str = Field(min_length=1, max_length=128)
     scopes: list[str] = Field(min_length=1)
     models: list[str] | None = None
-    requests_per_minute: int | None = Field(default=None, gt=0)
-    tokens_per_minute: int | None = Field(default=None, gt=0)
+    requests_per_minute: int | None = Field(default=None, gt=0, le=_MOST_PER_MINUTE)
+    tokens_per_minute: int | None = Field(default=None, gt=0, le=_MOST_PER_MINUTE)
     expires_at: str | None = None
 
     @field_validator("scopes")

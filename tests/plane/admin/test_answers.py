@@ -38,3 +38,16 @@ async def test_a_snapshot_counts_the_live_workers(plane: Plane) -> None:
     for worker in ("worker-1", "worker-2"):
         await workers.flush(plane, worker_id=worker, pid=1, applied_seq=0, cells={}, in_flight={})
     assert (await snapshots.load(plane)).workers == 2
+
+
+async def test_what_was_not_foreseen_is_a_500_in_the_error_shape(api: Any) -> None:
+    """The error is logged, the caller is told that it was, and the connection can be used again."""
+
+    async def broken() -> None:
+        raise RuntimeError("a bug")
+
+    api.app.state.flush = broken
+    failed = await api.get("/admin/metrics/errors", status=500)
+    assert failed["error"]["code"] == "internal_error"
+    assert failed["error"]["type"] == "server_error"
+    assert "bug" not in failed["error"]["message"]

@@ -40,7 +40,7 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
             route("GET", "/events", "read", events.show),
         ],
         middleware=[Middleware(_RequestIds)],
-        exception_handlers={HTTPException: _http_error, Exception: _failed},
+        exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False
     app.state.plane = plane
@@ -137,8 +137,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
     message = f"{request.method} {request.url.path} is not a call of this API"
     return refusal(Refused(status, code, message, headers=headers))
-
-
-async def _failed(_request: Request, _error: Exception) -> Response:
-    """The last resort; the server logs what was not foreseen."""
-    return refusal(Refused(500, "internal_error", "The relay failed; it was logged"))

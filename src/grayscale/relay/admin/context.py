@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from grayscale.relay.reply import error_body, refusal_headers
 from grayscale.relay.runtime import Runtime
 from grayscale.store.database import Tx
 from grayscale.traffic.snapshot import Key
+
+_log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -146,6 +149,7 @@ async def read_body(request: Request) -> dict[str, Any]:
         return {}
     try:
         data = json.loads(bytes(raw), parse_constant=_no_constant)
+        json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise Refused(422, "invalid_json", f"The body is not JSON: {error}") from error
     if not isinstance(data, dict):
@@ -198,6 +202,9 @@ def endpoint(
             return await handler(Call(plane, request, key, body))
         except GrayscaleError as error:
             return refusal(translated(error))
+        except Exception:  # noqa: BLE001 - the request boundary: raised, it ends the connection
+            _log.exception("%s %s failed", request.method, request.url.path)
+            return refusal(Refused(500, "internal_error", "The relay failed; it was logged"))
 
     return serve
 
