@@ -36,7 +36,7 @@ _DECIDED = frozenset({"step_moved_on", "release_changed"})
 class ApprovalForm(RunInput):
     """A gate's answer."""
 
-    approve: bool = Field(description="On: the release goes on. Off: it is rolled back.")
+    approve: bool = Field(description="On: the release goes on. Left off: it is rolled back.")
     approved_by: str = Field(min_length=1, max_length=128, description="Your name.")
     note: str = Field(default="", max_length=2000, description="For the record.")
 

@@ -8,7 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from grayscale.release.record import ReleaseRecord
 from tasks.house import look_task, only_shown
-from tasks.pages import split_rows, verdict_page
+from tasks.pages import split_caption, split_rows, verdict_page
 
 
 async def show_split(record: ReleaseRecord) -> None:
@@ -29,7 +29,7 @@ async def publish_split(record: ReleaseRecord) -> None:
     await acreate_table_artifact(
         table=split_rows(record),
         key=artifact_key("split", record.id),
-        description=f"Where {record.version} stands: {record.reason or record.state.value}",
+        description=split_caption(record),
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from grayscale.clock import from_rfc3339
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord, StepView, VerdictView
+from tasks.evidence import evidence_lines
 
 Row = dict[str, Any]
 
 _APPROVAL_HELP = (
-    "Approving carries the release on; rejecting takes the traffic back to stable at once. "
-    "The name you give is recorded as a claim: this form cannot check it."
+    "Rejecting takes the traffic back to stable at once. "
+    "Your name is recorded as a claim: this form cannot check it."
 )
 _PAUSE_HELP = "`resume` goes on where it stopped; `abort` takes the traffic back to stable at once."
 
@@ -41,14 +43,11 @@ def approval_page(record: ReleaseRecord) -> str:
         "",
         f"**Why you are asked:** {(gate and gate.why) or record.reason or 'the plan says so'}",
         "",
-        f"It has {record.weight_percent:g} % of the traffic now, and keeps it until you decide.",
-        "",
         *_verdict_lines(_last_verdict(record)),
+        f"It has {record.weight_percent:g} % of the traffic until you decide{_deadline(record)}.",
+        "",
         _APPROVAL_HELP,
     ]
-    if gate is not None and gate.deadline is not None:
-        ending = "is rolled back" if record.plan.approval.on_timeout == "roll_back" else "waits on"
-        lines += ["", f"Without an answer by {gate.deadline} the release {ending}."]
     return "\n".join([*lines, "", *_footer(record)])
 
 
@@ -75,13 +74,19 @@ def verdict_page(record: ReleaseRecord) -> str:
     verdict = _last_verdict(record)
     return "\n".join(
         [
-            f"## {record.version} at {record.weight_percent:g} %",
+            f"## {run_title(record)}",
             "",
             *_verdict_lines(verdict),
-            *_evidence_table(verdict),
+            *(evidence_lines(verdict.evidence) if verdict else []),
             *_footer(record),
         ]
     )
+
+
+def split_caption(record: ReleaseRecord) -> str:
+    """What the table of the ramp says in one line."""
+    why = f": {record.reason}" if record.reason else ""
+    return f"{run_title(record)}. {record.version} has {record.weight_percent:g} % now{why}"
 
 
 def split_rows(record: ReleaseRecord) -> list[Row]:
@@ -103,13 +108,22 @@ def _split_row(record: ReleaseRecord, stage: StepView) -> Row:
     observed = stage.observed_percent
     return {
         "step": "bake" if bake else f"{stage.step_percent:g} %",
-        "state": stage.state,
+        "state": "ended" if record.state.final and stage.state == "running" else stage.state,
         record.version: f"{stage.weight_percent:g} %",
         record.base_version or "stable": f"{100 - stage.weight_percent:g} %",
         "observed": "" if observed is None else f"{observed:g} %",
-        "watched": f"{stage.watched_seconds:g} of {stage.required_seconds:g} s",
+        "watched": f"{stage.watched_seconds:.0f} of {stage.required_seconds:g} s",
         "verdict": stage.verdict.outcome if stage.verdict else "",
     }
+
+
+def _deadline(record: ReleaseRecord) -> str:
+    gate = record.gate
+    if gate is None or gate.deadline is None:
+        return ""
+    ending = "is rolled back" if record.plan.approval.on_timeout == "roll_back" else "waits on"
+    moment = from_rfc3339(gate.deadline).strftime("%Y-%m-%d %H:%M UTC")
+    return f"; without an answer by {moment} the release {ending}"
 
 
 def _last_verdict(record: ReleaseRecord) -> VerdictView | None:
@@ -121,17 +135,6 @@ def _verdict_lines(verdict: VerdictView | None) -> list[str]:
     if verdict is None:
         return ["**Verdict:** none yet", ""]
     return [f"**Verdict: {verdict.outcome}.** {verdict.sentence}", ""]
-
-
-def _evidence_table(verdict: VerdictView | None) -> list[str]:
-    if verdict is None or not verdict.evidence:
-        return []
-    rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in verdict.evidence.items()]
-    return ["| evidence | value |", "|---|---|", *rows, ""]
-
-
-def _cell(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
 def _footer(record: ReleaseRecord) -> list[str]:

@@ -7,12 +7,24 @@ from typing import Any
 
 import pytest
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 
+from flows.release import release
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord, VerdictView
 from tasks.artifacts import artifact_key
+from tasks.evidence import evidence_lines
 from tasks.nightly import newest_unpromoted
-from tasks.pages import approval_page, following, pause_page, run_title, split_rows, verdict_page
+from tasks.pages import (
+    approval_page,
+    following,
+    pause_page,
+    run_title,
+    split_caption,
+    split_rows,
+    verdict_page,
+)
 from tasks.runs import release_of, release_tag
 from tasks.soak import look_seconds, soak_title
 
@@ -76,13 +88,17 @@ def test_looks_are_bounded() -> None:
 
 def test_who_approves_sees_why_and_the_evidence() -> None:
     """The form shows the question, its reason, the verdict, the deadline and what happens then."""
-    gate = {"state": "waiting", "why": "the plan asks before 100 %", "deadline": "2026-01-02"}
+    gate = {
+        "state": "waiting",
+        "why": "the plan asks before 100 %",
+        "deadline": "2026-01-02T03:04:05.678Z",
+    }
     page = approval_page(record(state="awaiting_approval", gate=gate, verdict=VERDICT))
     for said in (
         "Let v2 go on to 100 %?",
         "the plan asks before 100 %",
         "only 12 requests",
-        "by 2026-01-02 the release is rolled back",
+        "by 2026-01-02 03:04 UTC the release is rolled back",
         "rel_A1",
     ):
         assert said in page
@@ -103,6 +119,30 @@ def test_a_verdict_page_has_sentence_and_numbers() -> None:
     assert "| rate | 0.25 |" in page
     assert "owner: search" in page
     assert "none yet" in verdict_page(record())
+
+
+def test_evidence_is_written_for_people() -> None:
+    """Gates become rows with counts; what nobody can count is said in words; pipes break nothing."""
+    arms = {"stable": {"bad": 0, "all": 0}, "candidate": {"bad": 12, "all": 4040}}
+    gates = {
+        "error_limit": {"e_value": 4.9e-11, "measured": True, "step": arms},
+        "a|b": {"e_value": 1.0, "measured": False, "step": arms},
+    }
+    evidence = {"health_e_value": 3.9e88, "rules_broken": [], "gates": gates}
+    lines = evidence_lines(evidence)
+    assert "| health e value | over a million |" in lines
+    assert "| rules broken | none |" in lines
+    said = "12 bad of 4,040 (0.3 %) | no requests"
+    assert f"| error limit | {said} | below 0.001 |" in lines
+    assert f"| a\\|b | {said} | not measured |" in lines
+    assert evidence_lines({}) == []
+
+
+def test_the_split_of_a_finished_release_runs_nowhere() -> None:
+    """After the end no step is running, and the caption says who has the traffic."""
+    ended = record(state="rejected", weight_percent=0, reason="rejected by Kim")
+    assert [row["state"] for row in split_rows(ended)] == ["ended", "pending"]
+    assert split_caption(ended) == "v2 · rejected. v2 has 0 % now: rejected by Kim"
 
 
 def test_the_split_has_a_row_per_step() -> None:
@@ -158,3 +198,12 @@ def test_the_nightly_version_is_new_and_allowed() -> None:
 def test_entrypoints_load(entrypoint: str, name: str) -> None:
     """Prefect finds each flow by its module, not by a placeholder."""
     assert load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False).name == name
+
+
+def test_a_mistake_in_the_form_is_shown_at_its_field() -> None:
+    """The form's plan is one typed group, so that Prefect names the wrong field, not the plan."""
+    schema = parameter_schema(release.fn).model_dump()
+    plan = {"version_name": "v2", "health_check": {"latency_threshold_ms": -1}}
+    (error,) = validate({"plan": plan}, schema)
+    assert list(error.path) == ["plan", "health_check", "latency_threshold_ms"]
+    assert validate({"release_id": "rel_1"}, schema) == []

@@ -48,7 +48,8 @@ class Plan(Frozen):
     )
     config_overrides: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="What it changes: a JSON merge patch (RFC 7396) on the base version.",
+        description="What it changes: a JSON merge patch (RFC 7396) on the base version, such as "
+        '{"models": {"gpt-4.1": {"model": "gpt-4.1-2026"}}}.',
     )
     description: str = Field(default="", max_length=10_000, description="For people.")
     labels: dict[str, str] = Field(
