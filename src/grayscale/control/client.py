@@ -125,7 +125,7 @@ class Control:
         release_id: str,
         *,
         until: Literal["final", "person"] = "final",
-        timeout_seconds: float = 30,
+        timeout_seconds: int = 30,
     ) -> ReleaseRecord:
         """The record once it is final or waits for a person, or as it is when time is up."""
         return _record(

@@ -21,7 +21,6 @@ from grayscale.store.database import Tx
 
 _FLOW_RUN_KEY = "flow-run:"
 _WAIT_POLL_SECONDS = 0.1
-_PERSON = frozenset({State.AWAITING_APPROVAL, State.PAUSED})
 
 
 async def create(call: Call) -> Response:
@@ -87,12 +86,19 @@ async def wait(call: Call) -> Response:
     while True:
         async with call.plane.read() as tx:
             release = await document.load(tx, _id(call))
-            arrived = release.state.final or (what == "person" and release.state in _PERSON)
+            arrived = release.state.final or (what == "person" and _asks_a_person(release))
             if arrived or call.plane.clock.monotonic() >= deadline:
                 return answer(await _view(call, tx, release))
         if await call.request.is_disconnected():
             return answer({}, 499)
         await asyncio.sleep(_WAIT_POLL_SECONDS)
+
+
+def _asks_a_person(release: Document) -> bool:
+    """Whether somebody has to decide; a gate that was decided is only waiting to be taken up."""
+    if release.state is State.AWAITING_APPROVAL:
+        return release.gate is None or release.gate.state == "waiting"
+    return release.state is State.PAUSED
 
 
 async def claim(call: Call) -> Response:
