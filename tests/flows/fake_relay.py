@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from grayscale.plan import plan_from_mapping
 from grayscale.release.phases import State
@@ -33,6 +34,7 @@ class FakeRelay(LoopbackServer):
 
     def __init__(self) -> None:
         super().__init__()
+        self.release_id = f"rel_{uuid4().hex[:8]}"  # Prefect is shared: runs are found by it
         self.record: ReleaseRecord | None = None
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
@@ -142,7 +144,7 @@ class FakeRelay(LoopbackServer):
             for index, percent in enumerate(read.steps_percent)
         ]
         self.record = ReleaseRecord(
-            id="rel_1",
+            id=self.release_id,
             version=read.version_name,
             state=State.QUEUED,
             revision=1,

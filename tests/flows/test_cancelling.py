@@ -17,7 +17,9 @@ PLAN = {"version_name": "v2"}
 
 async def test_cancelling_the_conductor_takes_the_candidate_away(relay: FakeRelay) -> None:
     """Who cancels the run that conducts wants the release to end: at stable."""
-    run = FlowRun(id=uuid4(), flow_id=uuid4(), tags=["release:rel_1"], name="v2 · 10 %")
+    run = FlowRun(
+        id=uuid4(), flow_id=uuid4(), tags=[f"release:{relay.release_id}"], name="v2 · 10 %"
+    )
     relay.begin(PLAN, state=State.SOAKING, current_step=0, weight_percent=10.0)
     relay.conductor = str(run.id)
     await take_candidate_away(release, run, Cancelled())
@@ -27,7 +29,7 @@ async def test_cancelling_the_conductor_takes_the_candidate_away(relay: FakeRela
 
 async def test_cancelling_an_outdated_run_changes_nothing(relay: FakeRelay) -> None:
     """Tidying up old runs does not end a release that another run conducts."""
-    run = FlowRun(id=uuid4(), flow_id=uuid4(), tags=["release:rel_1"])
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), tags=[f"release:{relay.release_id}"])
     relay.begin(PLAN, state=State.SOAKING, current_step=0, weight_percent=10.0)
     relay.conductor = str(uuid4())
     await take_candidate_away(release, run, Cancelled())

@@ -54,7 +54,7 @@ async def test_a_nightly_run_goes_on_with_its_own_release(
     relay.take_away()
     done = await run(nightly_canary, asleep.id)
     assert relay.calls.count("open") == 1
-    assert done.tags == ["release:rel_1"]
+    assert done.tags == [f"release:{relay.release_id}"]
 
 
 async def test_a_rollback_is_seen_through(relay: FakeRelay, run: Run) -> None:

@@ -57,7 +57,7 @@ async def test_a_healthy_release_is_promoted(relay: FakeRelay, run: Run) -> None
     assert "v2" in state_of(done)[1]
     assert effects(relay) == ["create_version", "set_split", "set_split", "bake", "promote"]
     assert done.name == "v2 · promoted"
-    assert done.tags == ["release:rel_1"]
+    assert done.tags == [f"release:{relay.release_id}"]
 
 
 async def test_the_tasks_read_like_a_runbook(relay: FakeRelay, run: Run) -> None:
@@ -77,8 +77,9 @@ async def test_split_and_verdict_become_artifacts(relay: FakeRelay, run: Run) ->
     async with get_client() as prefect:
         wanted = ArtifactFilter.model_validate({"flow_run_id": {"any_": [done.id]}})
         artifacts = await prefect.read_artifacts(artifact_filter=wanted)
+    slug = relay.release_id.replace("_", "-")
     kinds = {(artifact.key, artifact.type) for artifact in artifacts}
-    assert kinds == {("split-rel-1", "table"), ("verdict-rel-1", "markdown")}
+    assert kinds == {(f"split-{slug}", "table"), (f"verdict-{slug}", "markdown")}
     pages = [str(artifact.data) for artifact in artifacts if artifact.type == "markdown"]
     assert any(HEALTHY.sentence in page for page in pages)
 
@@ -144,7 +145,7 @@ async def test_a_release_that_is_over_is_only_reported(relay: FakeRelay, run: Ru
     """A conductor that comes too late reports the end that the relay brought about."""
     relay.begin(PLAN)
     relay.take_away()
-    done = await run(release, release_id="rel_1")
+    done = await run(release, release_id=relay.release_id)
     assert state_of(done)[0] == "RolledBack"
     assert effects(relay) == []
 
@@ -153,7 +154,7 @@ async def test_a_new_conductor_goes_on_where_the_record_stands(relay: FakeRelay,
     """A run that is given a release on record repeats nothing."""
     relay.begin(PLAN)
     relay.change(state=State.PREPARING, version_created=True)
-    assert state_of(await run(release, release_id="rel_1"))[0] == "Completed"
+    assert state_of(await run(release, release_id=relay.release_id))[0] == "Completed"
     assert effects(relay) == ["set_split", "set_split", "bake", "promote"]
 
 
@@ -199,7 +200,7 @@ async def test_a_crash_after_the_answer_does_not_ask_again(relay: FakeRelay, run
     async with PrefectApi(await api_url()) as prefect:
         await prefect.resume(str(asleep.id), {"approve": True, "approved_by": "Kim"})
         await prefect.force_state(str(asleep.id), "CRASHED", name="Crashed", message="killed")
-    assert state_of(await run(release, release_id="rel_1"))[0] == "Completed"
+    assert state_of(await run(release, release_id=relay.release_id))[0] == "Completed"
     assert relay.calls.count("ask") == 1
     assert relay.calls.count("wait") == 1
 
@@ -210,7 +211,7 @@ async def test_a_decision_made_elsewhere_closes_the_form(relay: FakeRelay, run: 
     relay.change(
         gate=relay.there.gate and relay.there.gate.model_copy(update={"state": "approved"})
     )
-    assert state_of(await run(release, release_id="rel_1"))[0] == "Completed"
+    assert state_of(await run(release, release_id=relay.release_id))[0] == "Completed"
     async with get_client() as prefect:
         closed = await prefect.read_flow_run(asleep.id)
     assert state_of(closed)[0] == "Superseded"
