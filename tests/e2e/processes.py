@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 30.0
+PLAIN: Final[dict[str, Any]] = {"trust_env": False, "verify": False}
+"""For httpx: no proxies, and no time spent on certificates that plain HTTP never uses."""
 _POLL_SECONDS = 0.02
 
 
@@ -74,7 +76,7 @@ class Provider:
 
     def requests(self, request_id: str) -> list[dict[str, Any]]:
         """The recorded requests that carry this X-Request-Id."""
-        recorded = httpx.get(f"{self.origin}/__requests").json()["data"]
+        recorded = httpx.get(f"{self.origin}/__requests", **PLAIN).json()["data"]
         wanted = ["x-request-id", request_id]
         return [request for request in recorded if wanted in request["headers"]]
 
@@ -137,7 +139,7 @@ class Relay:
             base_url=self.url,
             headers=headers | options.pop("headers", {}),
             timeout=20,
-            trust_env=False,
+            **PLAIN,
             **options,
         )
         self._clients.append(made)
@@ -170,7 +172,7 @@ class Relay:
     def is_ready(self) -> bool:
         """Whether it answers."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", **PLAIN)
         except httpx.TransportError:
             return False
         return answer.status_code == 200

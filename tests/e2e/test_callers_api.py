@@ -3,7 +3,6 @@
 import http.client
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e.processes import Provider, Relay, chat
@@ -231,7 +230,7 @@ def test_the_probes_need_no_key(one: Relay) -> None:
 def test_a_caller_who_leaves_is_counted_as_gone(one: Relay) -> None:
     """The upstream is let go at once, and the request is nobody's error."""
     before = gone(one)
-    with httpx.Client(base_url=one.url, headers={"x-api-key": one.admin_key}) as caller:
+    with one.client() as caller:
         body = chat("slow", stream=True)
         with caller.stream("POST", "/chat/completions", json=body) as answer:
             next(answer.iter_bytes())

@@ -4,17 +4,22 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from openai import OpenAI
+from openai import DefaultHttpxClient, OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from tests.e2e.processes import Relay
+from tests.e2e.processes import PLAIN, Relay
 
 HELLO: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture
 def client(relay: Relay) -> Iterator[OpenAI]:
-    with OpenAI(base_url=relay.url, api_key=relay.admin_key, max_retries=0, timeout=20) as made:
+    with (
+        DefaultHttpxClient(**PLAIN) as http,
+        OpenAI(
+            base_url=relay.url, api_key=relay.admin_key, max_retries=0, timeout=20, http_client=http
+        ) as made,
+    ):
         yield made
 
 

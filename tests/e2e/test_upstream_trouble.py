@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.processes import PATIENCE_SECONDS, Relay, chat, eventually
+from tests.e2e.processes import PATIENCE_SECONDS, PLAIN, Relay, chat, eventually
 from tests.e2e.shapes import by_name, make_candidate, new_name, refused, served
 
 HASTY = {"timeouts": {"first_byte_seconds": 0.4, "idle_seconds": 0.4}}
@@ -223,7 +223,7 @@ def test_an_upstream_that_is_not_defined_is_refused_when_named(one: Relay) -> No
 
 def test_stable_goes_on_beside_all_of_this(one: Relay, caller: httpx.Client) -> None:
     """Hanging requests hold nobody else up."""
-    with httpx.Client(base_url=one.url, timeout=0.3) as impatient:
+    with httpx.Client(base_url=one.url, timeout=0.3, **PLAIN) as impatient:
         for _ in range(5):
             with pytest.raises(httpx.ReadTimeout):
                 impatient.post(

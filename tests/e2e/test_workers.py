@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import settings
-from tests.e2e.processes import Provider, Relay, await_ready, begin, chat, end, eventually
+from tests.e2e.processes import PLAIN, Provider, Relay, await_ready, begin, chat, end, eventually
 from tests.e2e.shapes import make_candidate, served
 
 
@@ -167,7 +167,7 @@ def test_a_killed_worker_is_replaced_and_traffic_goes_on(mortal: Relay) -> None:
             f"{mortal.url}/chat/completions",
             json=chat(),
             headers={"x-api-key": mortal.admin_key},
-            trust_env=False,
+            **PLAIN,
         )
         for _ in range(20)
     ]
