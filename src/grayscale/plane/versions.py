@@ -59,6 +59,7 @@ class StoredVersion:
             "config": self.config.model_dump(mode="json"),
             "created_at": self.created_at,
             "created_by": self.created_by,
+            "promoted_at": self.promoted_at,
         }
 
 

@@ -81,6 +81,8 @@ def main() -> None:
         stream=sys.stderr,
         format=f"%(asctime)s worker {os.getpid()} %(levelname)s %(name)s: %(message)s",
     )
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     line = sys.stdin.buffer.readline()

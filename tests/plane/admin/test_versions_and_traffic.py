@@ -134,6 +134,15 @@ async def test_rollback_without_headers_goes_to_stable(api: Any) -> None:
     assert (status["state"], status["reason"]) == ("switching", "not given")
 
 
+async def test_a_reason_may_have_any_letters(api: Any) -> None:
+    """A reason in UTF-8, as curl sends it, is kept as it was written."""
+    await beta(api)
+    await api.post("/admin/traffic/config", {"traffic_split": {"stable": 90, "beta": 10}})
+    headers = {"X-Rollback-Reason": "Latenz über 3 s".encode()}
+    answer = await api.post("/admin/rollback", {}, headers=headers)
+    assert answer["reason"] == "Latenz über 3 s"
+
+
 async def test_nothing_to_roll_back_says_so(api: Any) -> None:
     """With all traffic on stable there is nothing to take away."""
     answer = await api.post("/admin/rollback", {}, status=409)

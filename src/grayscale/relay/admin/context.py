@@ -210,8 +210,12 @@ def endpoint(
 
 
 def head_of(headers: Mapping[str, str], name: str, default: str) -> str:
-    """A header as text, or its default; an empty one is the default too."""
-    return headers.get(name, "").strip() or default
+    """A header as text (UTF-8, as curl sends it), or its default if it is missing or empty."""
+    raw = headers.get(name, "").encode("latin-1")
+    try:
+        return raw.decode("utf-8").strip() or default
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip() or default
 
 
 def _no_constant(name: str) -> float:
