@@ -95,12 +95,12 @@ def test_a_single_path_is_a_plan_too(tmp_path: Path) -> None:
     assert load_plan(path) == load_plan(str(path)) == load_plan([path])
 
 
-def test_rules_alone_lack_a_version_name(tmp_path: Path) -> None:
-    """What is missing is named, with the file's own place."""
+def test_rules_alone_are_a_plan_for_the_present_candidate(tmp_path: Path) -> None:
+    """Either file of the tutorial is accepted by itself."""
     (path,) = written(tmp_path, rules=RULES_FILE)
-    with pytest.raises(PlanError) as caught:
-        load_plan(path)
-    assert str(caught.value) == f"{path}:2:1: version_name: is missing"
+    plan = load_plan(path)
+    assert plan.version_name == ""
+    assert len(plan.rollback_rules) == 2
 
 
 def test_a_field_in_two_files_is_refused_with_both_places(tmp_path: Path) -> None:
@@ -132,7 +132,6 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     """Nobody mends a plan one error at a time."""
     text = "version_nam: v1\nhealth_check: {error_treshold_percent: 5, enabled: perhaps}\n"
     assert mistakes(text) == [
-        "p.yaml:1:1: version_name: is missing",
         "p.yaml:1:1: version_nam: is no field of a plan; did you mean 'version_name'?",
         (
             "p.yaml:2:16: health_check.error_treshold_percent: is no field of a plan; "

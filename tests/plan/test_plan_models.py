@@ -112,7 +112,7 @@ def test_the_names_of_aliases_are_reserved(name: str) -> None:
     assert "is reserved for an alias" in message_of(version_name=name)
 
 
-@pytest.mark.parametrize("name", ["", "-v", "a b", "ü", "x" * 65, "{day}"])
+@pytest.mark.parametrize("name", ["-v", "a b", "ü", "x" * 65, "{day}"])
 def test_what_is_no_name_is_refused(name: str) -> None:
     """Names have 1 to 64 plain characters."""
     assert "version_name: is no name" in message_of(version_name=name)

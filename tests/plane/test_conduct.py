@@ -180,3 +180,18 @@ async def test_pause_at_stable_takes_the_weight_and_resume_gives_it_back(
     record = await story.record()
     assert (paused.state, paused.weight_percent) == (State.PAUSED, 0)
     assert (record.state, record.weight_percent) == (State.SOAKING, 10)
+
+
+async def test_a_plan_without_a_name_releases_the_candidate(
+    story: Any, plane: Plane, refused: Refusal
+) -> None:
+    """Without version_name the present beta is meant; without a beta there is nothing to release."""
+    unnamed = story.plan(version_name="", config_overrides={})
+    with refused("invalid_plan"):
+        await story.create(unnamed)
+    await story.begin()
+    async with plane.write() as tx:
+        release = await document.load(tx, story.release_id)
+        await people.abort(plane, tx, release, actor=Actor("ann"), note="")
+    with refused("invalid_plan"):
+        await story.create(unnamed)

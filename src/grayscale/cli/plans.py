@@ -83,4 +83,4 @@ def _named(paths: Sequence[Path]) -> str:
 
 def _summary(plan: Plan) -> str:
     steps = " → ".join(f"{step:g} %" for step in plan.auto_promote.promotion_steps)
-    return f"{plan.version_name} on {plan.base_version}: {steps}"
+    return f"{plan.version_name or 'the present candidate'} on {plan.base_version}: {steps}"

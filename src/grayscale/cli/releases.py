@@ -35,7 +35,7 @@ def release(
         lambda control: control.open_release(read), dry_run=dry_run, as_json=as_json
     )
     if watch:
-        say(f"Release {opened['id']} of {read.version_name}")
+        say(f"Release {opened['id']} of {opened.get('version', read.version_name)}")
         _follow_to_end(opened["id"], as_json=as_json)
     if as_json:
         put_json(opened)

@@ -111,7 +111,9 @@ def _about_people(plan: Plan) -> Iterator[PlanWarning]:
 
 
 def _about_changes(plan: Plan) -> Iterator[PlanWarning]:
-    if not plan.config_overrides:
+    if not plan.version_name:
+        yield PlanWarning("version_name", "is empty: the present candidate (beta) is released")
+    elif not plan.config_overrides:
         yield PlanWarning(
             "config_overrides",
             f"changes nothing: unless {plan.version_name} exists already, it will equal "

@@ -39,9 +39,12 @@ class Plan(Frozen):
     )
 
     version_name: str = Field(
+        default="",
         description="The version to release, such as v2.1.0; may hold {date}. It is created if it "
-        "does not exist.",
-        json_schema_extra={"pattern": r"^([A-Za-z0-9]|\{date\})([A-Za-z0-9._-]|\{date\}){0,63}$"},
+        "does not exist. Empty: the present candidate (beta).",
+        json_schema_extra={
+            "pattern": r"^(([A-Za-z0-9]|\{date\})([A-Za-z0-9._-]|\{date\}){0,63})?$"
+        },
     )
     base_version: Name = Field(
         default="stable", description="The version that it changes: stable, previous or a name."
@@ -102,7 +105,7 @@ class Plan(Frozen):
         return not self.auto_promote.enabled or step in self.approval.before_steps
 
     def resolve_version_name(self, today: date) -> str:
-        """The version's name, with the day in place of `{date}`."""
+        """The version's name, with the day in place of `{date}`; empty if the plan names none."""
         return resolve_date(self.version_name, today)
 
     @model_validator(mode="before")
@@ -115,7 +118,8 @@ class Plan(Frozen):
     @field_validator("version_name")
     @classmethod
     def _is_a_new_name(cls, name: str) -> str:
-        check_name(resolve_date(name, date(2000, 1, 1)), reserved=True)
+        if name:
+            check_name(resolve_date(name, date(2000, 1, 1)), reserved=True)
         return name
 
     @field_validator("base_version")

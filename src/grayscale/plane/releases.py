@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from datetime import date
 from typing import Any
 
 from sqlalchemy import func, select
@@ -34,7 +35,7 @@ async def create(
 ) -> Document:
     """Write down a new release; raises Refused for a plan that this relay cannot carry out."""
     now = plane.clock.now()
-    name = check_version_name(plan.resolve_version_name(now.date()), param="plan.version_name")
+    name = await _version_name(tx, plan, now.date())
     await _check_plan(plane, tx, plan, name)
     await _settle_conflict(plane, tx, plan, actor)
     release = Document(
@@ -105,6 +106,19 @@ async def seq_of(tx: Tx, release_id: str) -> int | None:
     table = schema.releases
     row = await tx.one(select(table.c.seq).where(table.c.id == release_id))
     return int(row["seq"]) if row else None
+
+
+async def _version_name(tx: Tx, plan: Plan, today: date) -> str:
+    named = plan.resolve_version_name(today) or (await configs.current(tx)).beta
+    if named is None:
+        raise Refused(
+            422,
+            "invalid_plan",
+            "plan.version_name: is missing, and there is no candidate (beta) to release; name the "
+            "version, such as 'v2.1.0'",
+            param="plan.version_name",
+        )
+    return check_version_name(named, param="plan.version_name")
 
 
 async def _check_plan(plane: Plane, tx: Tx, plan: Plan, name: str) -> None:

@@ -53,7 +53,9 @@ async def create_version(call: Call) -> Response:
             now=call.plane.clock.now(),
             actor=call.actor,
         )
-        if new and await document.active(tx) is None:
+        usable = not (version.quarantined or version.withdrawn or version.name == config.stable)
+        free = usable and await document.active(tx) is None
+        if free and (new or config.beta is None):
             aliases = {**config.aliases, "beta": version.name}
             config = await configs.put(
                 tx,
