@@ -8,7 +8,10 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from grayscale.release.record import ReleaseRecord
 from tasks.house import look_task, only_shown
-from tasks.pages import split_caption, split_rows, verdict_page
+from tasks.pages import split_caption, split_rows, verdict_caption, verdict_page
+
+# Of a release's id: enough to tell it from others of the same version, and short on a card.
+_TELLING_CHARACTERS = 6
 
 
 async def show_split(record: ReleaseRecord) -> None:
@@ -28,7 +31,7 @@ async def publish_split(record: ReleaseRecord) -> None:
     """The ramp as a table."""
     await acreate_table_artifact(
         table=split_rows(record),
-        key=artifact_key("split", record.id),
+        key=artifact_key("split", record),
         description=split_caption(record),
     )
 
@@ -37,10 +40,13 @@ async def publish_split(record: ReleaseRecord) -> None:
 async def evaluate_gates(record: ReleaseRecord) -> None:
     """The judge's answer, in its own words and numbers."""
     await acreate_markdown_artifact(
-        markdown=verdict_page(record), key=artifact_key("verdict", record.id)
+        markdown=verdict_page(record),
+        key=artifact_key("verdict", record),
+        description=verdict_caption(record),
     )
 
 
-def artifact_key(kind: str, release_id: str) -> str:
+def artifact_key(kind: str, record: ReleaseRecord) -> str:
     """Keys take lower-case letters, digits and dashes; one key collects a release's history."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{kind}-{release_id}".lower()).strip("-")
+    release = record.id[-_TELLING_CHARACTERS:]
+    return re.sub(r"[^a-z0-9]+", "-", f"{kind}-{record.version}-{release}".lower()).strip("-")

@@ -53,7 +53,7 @@ def approval_page(record: ReleaseRecord) -> str:
 
 def pause_page(record: ReleaseRecord) -> str:
     """What a person who resumes or aborts should know."""
-    timeout = record.plan.pause.timeout_minutes
+    hours = record.plan.pause.timeout_minutes / 60
     return "\n".join(
         [
             f"## {record.version} is paused at {record.weight_percent:g} %",
@@ -62,7 +62,7 @@ def pause_page(record: ReleaseRecord) -> str:
             "",
             *_verdict_lines(_last_verdict(record)),
             _PAUSE_HELP,
-            f"After {timeout:g} minutes of pause the candidate loses its traffic.",
+            f"After {hours:.3g} h of pause the candidate loses its traffic.",
             "",
             *_footer(record),
         ]
@@ -83,10 +83,16 @@ def verdict_page(record: ReleaseRecord) -> str:
     )
 
 
+def verdict_caption(record: ReleaseRecord) -> str:
+    """What the verdict's page says in one line."""
+    verdict = _last_verdict(record)
+    return f"{run_title(record)}: {verdict.outcome if verdict else 'no verdict yet'}"
+
+
 def split_caption(record: ReleaseRecord) -> str:
     """What the table of the ramp says in one line."""
     why = f": {record.reason}" if record.reason else ""
-    return f"{run_title(record)}. {record.version} has {record.weight_percent:g} % now{why}"
+    return f"{run_title(record)}, {record.weight_percent:g} % of the traffic{why}"
 
 
 def split_rows(record: ReleaseRecord) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from tasks.pages import (
     run_title,
     split_caption,
     split_rows,
+    verdict_caption,
     verdict_page,
 )
 from tasks.runs import release_of, release_tag
@@ -108,7 +108,7 @@ def test_who_resumes_sees_who_paused() -> None:
     """The form of a pause shows its reason and what comes of it."""
     page = pause_page(record(state="paused", reason="paused by Kim: strange answers"))
     assert "paused by Kim: strange answers" in page
-    assert "After 1440 minutes" in page
+    assert "After 24 h" in page
 
 
 def test_a_verdict_page_has_sentence_and_numbers() -> None:
@@ -119,6 +119,7 @@ def test_a_verdict_page_has_sentence_and_numbers() -> None:
     assert "| rate | 0.25 |" in page
     assert "owner: search" in page
     assert "none yet" in verdict_page(record())
+    assert verdict_caption(record(verdict=VERDICT)) == "v2 · 10 %: inconclusive"
 
 
 def test_evidence_is_written_for_people() -> None:
@@ -142,7 +143,7 @@ def test_the_split_of_a_finished_release_runs_nowhere() -> None:
     """After the end no step is running, and the caption says who has the traffic."""
     ended = record(state="rejected", weight_percent=0, reason="rejected by Kim")
     assert [row["state"] for row in split_rows(ended)] == ["ended", "pending"]
-    assert split_caption(ended) == "v2 · rejected. v2 has 0 % now: rejected by Kim"
+    assert split_caption(ended) == "v2 · rejected, 0 % of the traffic: rejected by Kim"
 
 
 def test_the_split_has_a_row_per_step() -> None:
@@ -162,8 +163,10 @@ def test_what_follows_a_gate_is_named() -> None:
 
 
 def test_artifact_keys_are_what_prefect_takes() -> None:
-    """Lower-case letters, digits and dashes only."""
-    assert re.fullmatch(r"[a-z0-9-]+", artifact_key("verdict", "rel_01JZ-Ab"))
+    """Lower-case letters, digits and dashes only; the version is in it, and which release."""
+    assert artifact_key("verdict", record(version="V2.1_x", id="rel_01JZ_Ab")) == (
+        "verdict-v2-1-x-1jz-ab"
+    )
 
 
 def test_a_tag_leads_to_the_release() -> None:
