@@ -4,10 +4,20 @@ from typing import Any
 
 import pytest
 
-from grayscale.plane import configs, document, events, splits, versions, workers
+from grayscale.plane import (
+    configs,
+    document,
+    events,
+    rollbacks,
+    splits,
+    takeaway,
+    versions,
+    workers,
+)
 from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
-from grayscale.relay.leader.watch import Watcher
+from grayscale.relay.brake import Brake
+from grayscale.relay.leader.watch import RollbackCarrier, Watcher
 from grayscale.release.phases import State
 from grayscale.testing.clock import FakeClock
 from grayscale.traffic.counters import Cell, CellKey, Cells
@@ -28,7 +38,13 @@ class Watch:
         self.watcher = Watcher(plane)
 
     async def second(
-        self, config_id: str | None, *, errors: float, stable: float = 0.0, requests: int = 20
+        self,
+        config_id: str | None,
+        *,
+        errors: float,
+        stable: float = 0.0,
+        requests: int = 20,
+        in_flight: dict[str, int] | None = None,
     ) -> None:
         """One second passes: the worker flushes its counters, the leader looks."""
         cells: Cells = {}
@@ -38,7 +54,12 @@ class Watch:
         async with self.plane.read() as tx:
             seq = (await configs.current(tx)).state_seq
         await workers.flush(
-            self.plane, worker_id="w", pid=1, applied_seq=seq, cells=cells, in_flight={}
+            self.plane,
+            worker_id="w",
+            pid=1,
+            applied_seq=seq,
+            cells=cells,
+            in_flight=in_flight or {},
         )
         self.clock.advance(1.0)
         async with self.plane.write() as tx:
@@ -196,3 +217,26 @@ async def test_a_sick_upstream_is_not_the_candidates_fault(story: Any, watch: Wa
     record = await story.record()
     assert (held.state, held.cause, held.weight_percent) == (State.HELD, "upstream", 10)
     assert (record.state, record.weight_percent) == (State.SOAKING, 10)
+
+
+async def test_a_drain_ends_when_its_time_is_up(story: Any, watch: Watch, plane: Plane) -> None:
+    """Requests still running after `drain_timeout_seconds` are cut, and the rollback completes."""
+    config_id = await start(story)
+    async with plane.write() as tx:
+        version = await versions.find(tx, "v2")
+        assert version is not None
+        plane.brake.ban(version.brake_slot)
+        wanted = rollbacks.Wanted(drain_seconds=3.0)
+        await rollbacks.roll_back(plane, tx, wanted, actor=Actor("ann"))
+    states = []
+    for _ in range(6):
+        await watch.second(config_id, errors=0.0, in_flight={"v2": 1})
+        async with plane.write() as tx:
+            await RollbackCarrier(plane).tick(tx, 1.0)
+            latest = await takeaway.latest_rollback(tx)
+        assert latest is not None
+        states.append(latest["state"])
+    assert isinstance(plane.brake, Brake)
+    assert states[0] == "draining"
+    assert states[-1] == "completed"
+    assert plane.brake.wants_cut(version.brake_slot)

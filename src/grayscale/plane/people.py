@@ -85,7 +85,13 @@ async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note:
 
 
 async def abort(
-    plane: Plane, tx: Tx, release: Document, *, actor: Actor, note: str, drain: bool = True
+    plane: Plane,
+    tx: Tx,
+    release: Document,
+    *,
+    actor: Actor,
+    note: str,
+    drain_seconds: float = takeaway.DRAIN_SECONDS,
 ) -> None:
     """Take the candidate out, whatever the release is doing; after promotion go to `previous`."""
     reason = f"aborted by {actor.name}" + (f": {note}" if note else "")
@@ -93,7 +99,13 @@ async def abort(
         await _undo_promotion(plane, tx, release, actor=actor, reason=reason)
         return
     await takeaway.roll_back(
-        plane, tx, release, actor=actor, reason=reason, cause="aborted", drain=drain
+        plane,
+        tx,
+        release,
+        actor=actor,
+        reason=reason,
+        cause="aborted",
+        drain_seconds=drain_seconds,
     )
 
 

@@ -30,7 +30,7 @@ class Wanted:
     target: str = "stable"
     config_id: str | None = None
     reason: str = "not given"
-    drain: bool = True
+    drain_seconds: float = takeaway.DRAIN_SECONDS
     gradual: Gradual | None = None
 
 
@@ -52,12 +52,12 @@ async def roll_back(plane: Plane, tx: Tx, wanted: Wanted, *, actor: Actor) -> Co
         reason = f"rolled back by {actor.name}: {wanted.reason}"
         return await takeaway.roll_back(
             plane, tx, release, actor=actor, reason=reason, cause="aborted",
-            drain=wanted.drain, target=target.name,
+            drain_seconds=wanted.drain_seconds, target=target.name,
         )  # fmt: skip
     aliases = {alias: name for alias, name in config.aliases.items() if alias != "beta"}
     return await takeaway.to_stable(
         plane, tx, replace(config, aliases=aliases), actor=actor, reason=wanted.reason,
-        drain=wanted.drain, target=target.name,
+        drain_seconds=wanted.drain_seconds, target=target.name,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ async def _to_config(plane: Plane, tx: Tx, config: Config, wanted: Wanted, actor
         )
     after = replace(past, release_id=None, step=None, affected=None)
     after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=wanted.reason)
-    await takeaway.open_switch(tx, config, after, drain=wanted.drain)
+    await takeaway.open_switch(tx, config, after, drain_seconds=wanted.drain_seconds)
     return after
 
 
@@ -145,7 +145,7 @@ async def _gradually(
             "from_config_id": config.config_id,
             "to_config_id": None,
             "leaving": [name for name in config.weights if name != config.stable],
-            "drain_connections": wanted.drain,
+            "drain_seconds": wanted.drain_seconds,
             "step_size": gradual.step_size,
             "step_delay_seconds": gradual.step_delay_seconds,
             "waited_seconds": gradual.step_delay_seconds,

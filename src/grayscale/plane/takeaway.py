@@ -20,6 +20,9 @@ from grayscale.release.phases import State
 from grayscale.store import schema
 from grayscale.store.database import Tx
 
+DRAIN_SECONDS = 600.0
+"""How long a candidate's running requests may take to finish; 0 cuts them at once."""
+
 _QUARANTINE = frozenset({"candidate", "breaker"})
 
 
@@ -43,7 +46,7 @@ async def roll_back(
     reason: str,
     cause: str,
     ending: State = State.ROLLED_BACK,
-    drain: bool = True,
+    drain_seconds: float = DRAIN_SECONDS,
     target: str | None = None,
 ) -> Config:
     """Stable gets all traffic and the release goes to its end; again is the same as once."""
@@ -62,7 +65,7 @@ async def roll_back(
     aliases = {key: name for key, name in config.aliases.items() if key != "beta"}
     config = await to_stable(
         plane, tx, replace(config, aliases=aliases), actor=actor, reason=reason,
-        drain=drain, target=target,
+        drain_seconds=drain_seconds, target=target,
     )  # fmt: skip
     release.config_id, release.state_seq = config.config_id, config.state_seq
     await document.save(tx, release, now=plane.clock.now())
@@ -77,7 +80,7 @@ async def to_stable(
     *,
     actor: Actor,
     reason: str,
-    drain: bool = True,
+    drain_seconds: float = DRAIN_SECONDS,
     target: str | None = None,
 ) -> Config:
     """Put all traffic on stable (or make `target` stable), and open a rollback record."""
@@ -96,18 +99,18 @@ async def to_stable(
     )
     before = await configs.current(tx)
     after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=reason)
-    await open_switch(tx, before, after, drain=drain)
+    await open_switch(tx, before, after, drain_seconds=drain_seconds)
     return after
 
 
-async def open_switch(tx: Tx, before: Config, after: Config, *, drain: bool) -> None:
+async def open_switch(tx: Tx, before: Config, after: Config, *, drain_seconds: float) -> None:
     """Open the record of a rollback that switches at once."""
     leaving = [name for name in before.weights if name not in after.weights]
     data = {
         "from_config_id": before.config_id,
         "to_config_id": after.config_id,
         "leaving": leaving,
-        "drain_connections": drain,
+        "drain_seconds": drain_seconds,
         "started_at": after.created_at,
         "finished_at": None,
         "actor": after.actor,

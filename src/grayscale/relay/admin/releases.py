@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from grayscale.errors import Refused
 from grayscale.plan.loading import plan_from_mapping
-from grayscale.plane import conduct, document, events, people, releases, versions
+from grayscale.plane import conduct, document, events, people, releases, takeaway, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.idempotency import Answer
@@ -222,7 +222,12 @@ async def abort(call: Call) -> Response:
 
     async def action(call: Call, tx: Tx, release: Document) -> None:
         await people.abort(
-            call.plane, tx, release, actor=_person(call), note=_note(call), drain=drain
+            call.plane,
+            tx,
+            release,
+            actor=_person(call),
+            note=_note(call),
+            drain_seconds=takeaway.DRAIN_SECONDS if drain else 0.0,
         )
 
     return await deed(action)(call)

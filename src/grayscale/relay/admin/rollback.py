@@ -26,7 +26,7 @@ async def roll_back(call: Call) -> Response:
     wanted = _wanted(call)
     async with call.plane.read() as tx:
         slots = await rollbacks.candidate_slots(tx, wanted)
-    bans = _ban(call.plane, slots, cut=not wanted.drain)
+    bans = _ban(call.plane, slots, cut=not wanted.drain_seconds)
 
     async def operation(tx: Tx) -> Answer:
         await check_config(call, tx)
@@ -101,7 +101,7 @@ def _wanted(call: Call) -> Wanted:
         target=head_of(headers, "x-rollback-target", "stable"),
         config_id=config_id,
         reason=_reason(head_of(headers, "x-rollback-reason", "not given")),
-        drain=drain and timeout > 0,
+        drain_seconds=float(timeout) if drain else 0.0,
         gradual=None if gradual is None else rollbacks.parse_gradual(gradual),
     )
 

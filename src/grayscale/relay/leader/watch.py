@@ -244,8 +244,6 @@ class Watcher:
 class RollbackCarrier:
     """Brings rollback records to their end: switching, draining, gradual steps."""
 
-    DRAIN_AT_MOST = timedelta(seconds=600)
-
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
 
@@ -267,13 +265,23 @@ class RollbackCarrier:
         running = sum(int(row["in_flight"].get(name, 0)) for row in rows for name in leaving)
         switched = all(int(row["applied_seq"]) >= seq for row in rows)
         now = rfc3339(self._plane.clock.now())
-        too_long = str(latest["started_at"]) < rfc3339(self._plane.clock.now() - self.DRAIN_AT_MOST)
         state = "switching" if not switched else "draining"
+        allowed = timedelta(seconds=float(str(latest["drain_seconds"])))
+        too_long = str(latest["started_at"]) <= rfc3339(self._plane.clock.now() - allowed)
+        if running and too_long:
+            await self._cut(tx, leaving)
         if switched and (running == 0 or too_long):
             state = "completed"
         if state != latest["state"]:
             data = {**latest, "finished_at": now if state == "completed" else None}
             await takeaway.put_rollback(tx, str(latest["rollback_id"]), state=state, data=data)
+
+    async def _cut(self, tx: Tx, names: list[str]) -> None:
+        """Whoever is still answered by these versions has had time enough."""
+        for name in names:
+            version = await versions.find(tx, name)
+            if version is not None and self._plane.brake.banned(version.brake_slot):
+                self._plane.brake.ban(version.brake_slot, cut=True)
 
     async def _lower(self, tx: Tx, latest: dict[str, object], elapsed: float) -> None:
         waited = float(str(latest["waited_seconds"])) + elapsed
