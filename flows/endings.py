@@ -11,7 +11,7 @@ from grayscale.errors import ControlRefused
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord
 from tasks.releases import read_release
-from tasks.runs import close_forms
+from tasks.runs import close_forms, name_run
 
 _NAMES = {
     State.ROLLED_BACK: "RolledBack",
@@ -45,7 +45,9 @@ async def refused(refusal: ControlRefused, release_id: str) -> RunState[Any]:
         return Completed(name="Queued", message=refusal.message)
     if refusal.code == "release_changed":
         await close_forms(release_id)
-        return end(await read_release(release_id))
+        record = await read_release(release_id)
+        await name_run(record)
+        return end(record)
     raise refusal
 
 

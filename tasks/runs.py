@@ -19,6 +19,7 @@ from tasks.house import only_shown
 from tasks.pages import run_title
 
 _TAG = "release:"
+_STANDS = " · "
 
 
 def release_tag(release_id: str) -> str:
@@ -96,6 +97,12 @@ async def _close(release_id: str, states: list[StateType]) -> None:
             for run in await prefect.read_flow_runs(flow_run_filter=_tagged(release_id, states)):
                 if str(run.id) != own_id:
                     await prefect.set_flow_run_state(run.id, closed, force=True)
+                    await prefect.set_flow_run_name(run.id, closed_title(run.name))
+
+
+def closed_title(title: str) -> str:
+    """The name of a run that another one replaces: it stands nowhere and asks nobody any more."""
+    return f"{title.partition(_STANDS)[0]}{_STANDS}went on in another run"
 
 
 def _tagged(release_id: str, states: list[StateType] | None = None) -> FlowRunFilter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ async def test_split_and_verdict_become_artifacts(relay: FakeRelay, run: Run) ->
     async with get_client() as prefect:
         wanted = ArtifactFilter.model_validate({"flow_run_id": {"any_": [done.id]}})
         artifacts = await prefect.read_artifacts(artifact_filter=wanted)
-    slug = relay.release_id.replace("_", "-")
+    slug = re.sub(r"[^a-z0-9]+", "-", f"v2-{relay.release_id[-6:]}".lower())
     kinds = {(artifact.key, artifact.type) for artifact in artifacts}
     assert kinds == {(f"split-{slug}", "table"), (f"verdict-{slug}", "markdown")}
     pages = [str(artifact.data) for artifact in artifacts if artifact.type == "markdown"]
@@ -147,6 +148,7 @@ async def test_a_release_that_is_over_is_only_reported(relay: FakeRelay, run: Ru
     relay.take_away()
     done = await run(release, release_id=relay.release_id)
     assert state_of(done)[0] == "RolledBack"
+    assert done.name == "v2 · rolled back"
     assert effects(relay) == []
 
 
@@ -215,6 +217,7 @@ async def test_a_decision_made_elsewhere_closes_the_form(relay: FakeRelay, run: 
     async with get_client() as prefect:
         closed = await prefect.read_flow_run(asleep.id)
     assert state_of(closed)[0] == "Superseded"
+    assert closed.name.endswith(" · went on in another run")
 
 
 async def test_an_answer_that_is_not_accepted_is_asked_for_again(
