@@ -55,15 +55,16 @@ clean: ## remove .venv and what tools left
 $(BIN)/python:
 	@sh tools/venv.sh $(VENV) $(PYTHON)
 
+# Each file is its own constraint too: older pips resolve `x[extra]` apart from `x`.
 # The demo waits for the runtime alone: no checks, no test tools.
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what Grayscale runs on (about a minute, once) ..."
-	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt -c requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what Grayscale is developed with (about a minute, once) ..."
-	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --require-hashes -r requirements/dev.txt -c requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@

@@ -100,6 +100,12 @@ def install(binaries: Path, *what: str | Path) -> None:
     run(*pip, "install", *what, cwd=binaries)
 
 
+def install_pinned(binaries: Path, name: str) -> None:
+    """Install a hash-pinned file; it is its own constraint, as in the Makefile."""
+    pinned = ROOT / "requirements" / name
+    install(binaries, "--require-hashes", "-r", pinned, "-c", pinned)
+
+
 def check_relay(binaries: Path, folder: Path) -> None:
     """The relay starts where Prefect is not installed, answers, and stops on a SIGTERM."""
     absent = "import importlib.util as u; raise SystemExit(u.find_spec('prefect') is not None)"
@@ -130,12 +136,12 @@ def check(folder: Path, *, with_up: bool) -> None:
         raise WheelProblem("\n".join([wheel.name, *problems]))
     print(f"wheel: {wheel.name} holds {IMPORT_NAME} alone, and the application as data")
     binaries = make_environment(folder / "environment")
-    install(binaries, "--require-hashes", "-r", ROOT / "requirements" / "relay.txt")
+    install_pinned(binaries, "relay.txt")
     install(binaries, "--no-deps", wheel)
     check_relay(binaries, make_folder(folder / "relay"))
     print("wheel: the relay serves without Prefect")
     if with_up:
-        install(binaries, "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt")
+        install_pinned(binaries, "runtime.txt")
         check_up(binaries, make_folder(folder / "up"))
         print("wheel: `grayscale up` serves beside somebody else's flows")
 

@@ -25,7 +25,7 @@ HEADER = "# Written by `make lock` from pyproject.toml; edit that instead.\n"
 OPTIONS = (
     "--generate-hashes",
     "--allow-unsafe",  # pip-tools needs pip and setuptools, and then their hashes too
-    "--no-strip-extras",  # pip resolves `x[extra]` apart from `x`: it must be pinned by that name
+    "--strip-extras",
     "--no-header",
     "--no-emit-index-url",
     "--no-emit-trusted-host",
