@@ -145,4 +145,4 @@ def _verdict_lines(verdict: VerdictView | None) -> list[str]:
 
 def _footer(record: ReleaseRecord) -> list[str]:
     labels = "".join(f" · {name}: {value}" for name, value in sorted(record.labels.items()))
-    return [f"Release `{record.id}` · `grayscale explain {record.id}`{labels}"]
+    return [f"Release `{record.id}` · `grayscale get {record.id}`{labels}"]
