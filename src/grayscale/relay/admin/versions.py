@@ -53,20 +53,27 @@ async def create_version(call: Call) -> Response:
             now=call.plane.clock.now(),
             actor=call.actor,
         )
-        usable = not (version.quarantined or version.withdrawn or version.name == config.stable)
-        free = usable and await document.active(tx) is None
-        if free and (new or config.beta is None):
-            aliases = {**config.aliases, "beta": version.name}
-            config = await configs.put(
-                tx,
-                replace(config, aliases=aliases),
-                now=call.plane.clock.now(),
-                actor=call.actor,
-                reason=f"version {version.name} created",
-            )
+        if new or config.beta is None:
+            config = await _made_candidate(call, tx, config, version)
         return Answer(201 if new else 200, {**version.view(config), "state_seq": tx.bumped})
 
     done, _ = await write_once(call, operation)
     body = dict(done.body)
     await in_force(call.plane, body.pop("state_seq"))
     return answer(body, done.status)
+
+
+async def _made_candidate(
+    call: Call, tx: Tx, config: configs.Config, version: versions.StoredVersion
+) -> configs.Config:
+    """The version becomes `beta`, unless a release is under way or it may have no traffic."""
+    barred = version.quarantined or version.withdrawn or version.name == config.stable
+    if barred or await document.active(tx) is not None:
+        return config
+    return await configs.put(
+        tx,
+        replace(config, aliases={**config.aliases, "beta": version.name}),
+        now=call.plane.clock.now(),
+        actor=call.actor,
+        reason=f"version {version.name} created",
+    )
