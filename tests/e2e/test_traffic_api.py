@@ -59,6 +59,7 @@ def test_the_list_of_versions(admin: httpx.Client, relay: Relay) -> None:
         "config",
         "created_at",
         "created_by",
+        "promoted_at",
     }
     assert (version["name"], version["status"]) == (name, "candidate")
     assert (version["weight_percent"], version["base_version"]) == (10, "v1")
