@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 _BEYOND_COUNTING = 1_000_000
 _NEXT_TO_NOTHING = 0.001
 _GATES = "gates"
+_SLOW = re.compile(r"p\d|ttft|latency")
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
@@ -26,16 +28,23 @@ def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
 
 def _gate_row(name: str, gate: Mapping[str, Any]) -> str:
     counts = gate.get("step") or {}
-    arms = [_share(counts.get(arm)) for arm in ("candidate", "stable")]
+    arms = [_share(counts.get(arm), _what(name)) for arm in ("candidate", "stable")]
     e_value = _cell(gate["e_value"]) if gate.get("measured", True) else "not measured"
     return f"| {_words(name)} | {arms[0]} | {arms[1]} | {e_value} |"
 
 
-def _share(counts: Mapping[str, int] | None) -> str:
+def _what(gate: str) -> str:
+    """What a gate counts; a request that is slower than most need not be a bad one."""
+    if gate.startswith("error"):
+        return "failed"
+    return "slow" if _SLOW.match(gate) else "bad"
+
+
+def _share(counts: Mapping[str, int] | None, what: str) -> str:
     if not counts or not counts["all"]:
         return "no requests"
     bad, everything = counts["bad"], counts["all"]
-    return f"{bad:,} bad of {everything:,} ({bad / everything * 100:.1f} %)"
+    return f"{bad:,} {what} of {everything:,} ({bad / everything * 100:.1f} %)"
 
 
 def _words(name: str) -> str:

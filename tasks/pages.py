@@ -92,7 +92,8 @@ def verdict_caption(record: ReleaseRecord) -> str:
 def split_caption(record: ReleaseRecord) -> str:
     """What the table of the ramp says in one line."""
     why = f": {record.reason}" if record.reason else ""
-    return f"{run_title(record)}, {record.weight_percent:g} % of the traffic{why}"
+    has = f", {record.weight_percent:g} % of the traffic" if record.state.final else ""
+    return f"{run_title(record)}{has}{why}"
 
 
 def split_rows(record: ReleaseRecord) -> list[Row]:

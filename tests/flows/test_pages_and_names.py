@@ -127,15 +127,16 @@ def test_evidence_is_written_for_people() -> None:
     arms = {"stable": {"bad": 0, "all": 0}, "candidate": {"bad": 12, "all": 4040}}
     gates = {
         "error_limit": {"e_value": 4.9e-11, "measured": True, "step": arms},
+        "p95": {"e_value": 1.6201, "step": arms},
         "a|b": {"e_value": 1.0, "measured": False, "step": arms},
     }
     evidence = {"health_e_value": 3.9e88, "rules_broken": [], "gates": gates}
     lines = evidence_lines(evidence)
     assert "| health e value | over a million |" in lines
     assert "| rules broken | none |" in lines
-    said = "12 bad of 4,040 (0.3 %) | no requests"
-    assert f"| error limit | {said} | below 0.001 |" in lines
-    assert f"| a\\|b | {said} | not measured |" in lines
+    assert "| error limit | 12 failed of 4,040 (0.3 %) | no requests | below 0.001 |" in lines
+    assert "| p95 | 12 slow of 4,040 (0.3 %) | no requests | 1.62 |" in lines
+    assert "| a\\|b | 12 bad of 4,040 (0.3 %) | no requests | not measured |" in lines
     assert evidence_lines({}) == []
 
 
