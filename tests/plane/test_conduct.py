@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -189,9 +190,20 @@ async def test_a_plan_without_a_name_releases_the_candidate(
     unnamed = story.plan(version_name="", config_overrides={})
     with refused("invalid_plan"):
         await story.create(unnamed)
-    await story.begin()
     async with plane.write() as tx:
-        release = await document.load(tx, story.release_id)
-        await people.abort(plane, tx, release, actor=Actor("ann"), note="")
-    with refused("invalid_plan"):
-        await story.create(unnamed)
+        version, _ = await versions.create(
+            tx,
+            name="v9",
+            base=await versions.find(tx, "v1"),
+            overrides={"parameters": {"temperature": 0.2}},
+            upstreams=plane.upstreams,
+            now=plane.clock.now(),
+            actor=Actor("ann"),
+        )
+        config = await configs.current(tx)
+        candidate = replace(config, aliases={**config.aliases, "beta": version.name})
+        await configs.put(
+            tx, candidate, now=plane.clock.now(), actor=Actor("ann"), reason="a candidate"
+        )
+    await story.create(unnamed)
+    assert (await story.record()).version == "v9"

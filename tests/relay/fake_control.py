@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from grayscale.errors import StoreUnavailable
 from grayscale.relay.brake import Brake
-from grayscale.relay.control import Beat
+from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings
 from grayscale.traffic.counters import Cells, dump_cells
@@ -65,7 +65,7 @@ class FileControlPlane:
             file.write(json.dumps(row | {"in_flight": dict(in_flight)}) + "\n")
         return Beat(config_seq=newest.config_seq, beat=self.beat, workers=newest.workers)
 
-    def control_app(self) -> ASGIApp:
+    def control_app(self, flush: Flush) -> ASGIApp:
         """Says which process answers, and whether it is ready."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

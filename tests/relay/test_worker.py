@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from grayscale.errors import StoreError, StoreLost, StoreUnavailable
 from grayscale.relay import snapshot_file
 from grayscale.relay.brake import Brake
-from grayscale.relay.control import Beat
+from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.worker import Worker
 from grayscale.testing.clock import FakeClock
@@ -58,7 +58,7 @@ class Store:
         self.flushed.append((cells, applied_seq, dict(in_flight)))
         return Beat(config_seq=self.state.config_seq, beat=self.beat, workers=3)
 
-    def control_app(self) -> ASGIApp:
+    def control_app(self, flush: Flush) -> ASGIApp:
         """An app that says what it was asked."""
         return control_app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from datetime import date
 from typing import Any
@@ -196,11 +195,6 @@ async def count_recent_rollbacks(tx: Tx, *, since: str) -> int:
     )
     row = await tx.one(statement)
     return int(next(iter(row.values()))) if row else 0
-
-
-def observed_percent(candidate: int, total: int) -> float | None:
-    """The candidate's real share, in percent; None without traffic."""
-    return None if total == 0 else math.floor(candidate / total * 1000 + 0.5) / 10
 
 
 def summary(release: Document) -> dict[str, Any]:

@@ -26,17 +26,6 @@ DRAIN_SECONDS = 600.0
 _QUARANTINE = frozenset({"candidate", "breaker"})
 
 
-async def brake(plane: Plane, *, cut: bool = False) -> str | None:
-    """Ban the candidate in every worker at once; returns its name, None without a candidate."""
-    async with plane.read() as tx:
-        config = await configs.current(tx)
-        candidate = await versions.find(tx, config.beta) if config.beta else None
-    if candidate is None:
-        return None
-    plane.brake.ban(candidate.brake_slot, cut=cut)
-    return candidate.name
-
-
 async def roll_back(
     plane: Plane,
     tx: Tx,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,9 @@ class Beat:
     workers: int
 
 
+Flush = Callable[[], Awaitable[None]]
+
+
 class ControlPlane(Protocol):
     """The control store as one worker sees it. The store's errors are `StoreError`s."""
 
@@ -39,8 +42,11 @@ class ControlPlane(Protocol):
         """Write a delta of counters, and acknowledge the state that this worker runs."""
         ...
 
-    def control_app(self) -> ASGIApp:
-        """The ASGI app of `/v1/admin`, `/healthz`, `/readyz` and `/metrics`."""
+    def control_app(self, flush: Flush) -> ASGIApp:
+        """The ASGI app of `/v1/admin`, `/healthz`, `/readyz` and `/metrics`.
+
+        `flush` writes what this worker has counted, before somebody looks at it.
+        """
         ...
 
     async def run_leader(self) -> None:

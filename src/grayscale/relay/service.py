@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,13 +13,18 @@ from grayscale.clock import SystemClock
 from grayscale.notices import build_notifiers
 from grayscale.notices.delivery import Delivery
 from grayscale.plane import snapshots, workers
-from grayscale.plane.bootstrap import first_start, prepare_data_dir
+from grayscale.plane.bootstrap import (
+    FIRST_VERSION,
+    first_start,
+    prepare_data_dir,
+    settings_drift,
+)
 from grayscale.plane.ids import new_id
 from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi
 from grayscale.relay.admin.app import admin_app
 from grayscale.relay.brake import Brake
-from grayscale.relay.control import Beat
+from grayscale.relay.control import Beat, Flush
 from grayscale.relay.leader.leader import Leader
 from grayscale.relay.leader.outbox import StoreOutbox
 from grayscale.relay.leader.reconciler import Reconciler
@@ -27,6 +33,8 @@ from grayscale.settings import Settings
 from grayscale.store.database import Database
 from grayscale.traffic.counters import Cells
 from grayscale.traffic.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
 
 
 class StoreControlPlane:
@@ -53,9 +61,9 @@ class StoreControlPlane:
         )
         return Beat(config_seq=beat.config_seq, beat=beat.beat, workers=beat.workers)
 
-    def control_app(self) -> ASGIApp:
+    def control_app(self, flush: Flush) -> ASGIApp:
         """The admin app."""
-        return admin_app(self._plane, self._runtime, self._flush_now)
+        return admin_app(self._plane, self._runtime, flush)
 
     async def run_leader(self) -> None:
         """Lead whenever the lease allows; runs until cancelled."""
@@ -69,20 +77,6 @@ class StoreControlPlane:
             if settings.prefect.enabled:
                 jobs = (*jobs, Reconciler(self._plane, api).run_once)
             await Leader(self._plane, self._worker_id, jobs).run()
-
-    async def _flush_now(self) -> None:
-        """Write what this worker has counted before somebody looks at it."""
-        snapshot = self._runtime.snapshot
-        cells = self._runtime.meter.take()
-        try:
-            await self.flush(
-                cells=cells,
-                applied_seq=snapshot.config_seq if snapshot else 0,
-                in_flight=self._runtime.in_flight.counts(),
-            )
-        except BaseException:
-            self._runtime.meter.put_back(cells)
-            raise
 
     async def close(self) -> None:
         """Say goodbye to the store."""
@@ -109,7 +103,14 @@ async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -
     database = Database(data_dir, settings.store_url)
     try:
         plane = Plane(database, brake, SystemClock(), settings)
-        return await first_start(plane, data_dir, given_key=given_key)
+        made = await first_start(plane, data_dir, given_key=given_key)
+        if await settings_drift(plane):
+            _log.warning(
+                "models in grayscale.yaml differ from version %s, which stays as it is; make them "
+                "a version to release them",
+                FIRST_VERSION,
+            )
+        return made
     finally:
         await database.close()
         brake.close()

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import NoReturn
 
 import aiohttp
@@ -25,8 +25,6 @@ _KEEP_ALIVE_SECONDS = 15.0
 _READ_BUFFER_BYTES = 64 * 1024
 _MAX_HEAD_LINE_BYTES = 64 * 1024
 _SKIPPED_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-TransportFactory = Callable[[Limits], httpx.AsyncBaseTransport]
 
 
 class UpstreamFailure(GrayscaleError):

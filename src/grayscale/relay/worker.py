@@ -45,7 +45,7 @@ class Worker:
         self._control = control
         self._transports = transports
         self._data_dir = data_dir
-        self._app = control.control_app()
+        self._app = control.control_app(self.flush)
         self._servers: list[HttpServer] = []
         self._refreshing = asyncio.Lock()
         self._flushing = asyncio.Lock()

@@ -60,7 +60,6 @@ class Snapshot:
     aliases: Mapping[str, str]
     versions: Mapping[str, Version]
     keys: Mapping[str, Key] = field(default_factory=dict)
-    keys_seq: int = 0
     salt: str = ""
     affected: frozenset[str] | None = None
     release_id: str | None = None
