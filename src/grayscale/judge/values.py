@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -54,6 +54,17 @@ class Arm:
     counts failed and rejected requests by HTTP status; None: nobody reports it. `rejected` were
     answered with the caller's own mistake (a 400, say), `client_gone` were left by their caller:
     no failures, but both arms have the same callers.
+
+    `shared_errors` are failures of the candidate whose retry on stable failed too: no absolute
+    limit hears of them. `signals` counts (bad, all) answers by the name of what was wrong with
+    them, such as `refusal`; `histograms` holds further ones in the buckets of LATENCY_EDGES_MS:
+    `ttft` (ms), `token_ms` (ms per output token), `cost` (1e-5 USD).
+
+    Where callers stick to a version, requests of one caller are not independent of each other:
+    `sticky_requests`, `sticky_errors` and `sticky_latency_counts` are their part of the numbers
+    above, `callers` those callers of the interval who had not failed before in the release,
+    `failed_callers` those of them who now did, and `first_latency_counts` the latency of each
+    caller's first good answer.
     """
 
     requests: int = 0
@@ -62,6 +73,15 @@ class Arm:
     by_code: Mapping[int, int] | None = None
     rejected: int = 0
     client_gone: int = 0
+    shared_errors: int = 0
+    signals: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    histograms: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    sticky_requests: int = 0
+    sticky_errors: int = 0
+    sticky_latency_counts: Sequence[int] = ()
+    callers: int = 0
+    failed_callers: int = 0
+    first_latency_counts: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

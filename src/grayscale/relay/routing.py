@@ -15,11 +15,11 @@ from grayscale.relay.deadlines import Deadlines, deadlines_of
 from grayscale.relay.rewrite import Rewrite, plan_rewrite
 from grayscale.relay.targets import Target
 from grayscale.settings import Limits
+from grayscale.traffic.counters import CALLER_BUCKETS
 from grayscale.traffic.outcomes import Assignment
 from grayscale.traffic.snapshot import Snapshot, Version
 from grayscale.traffic.versions import Price
 
-_BUCKETS = 10_000
 
 
 class RoutingError(GrayscaleError):
@@ -132,9 +132,9 @@ class Routing:
 
     def _ticket(self, key_id: str, sticky_key: str | None) -> float:
         if sticky_key is None:
-            return random.random() * _BUCKETS  # noqa: S311 - a lot, not a secret
+            return random.random() * CALLER_BUCKETS  # noqa: S311 - a lot, not a secret
         text = b"\0".join((self._salt, key_id.encode(), sticky_key.encode("utf-8", "replace")))
-        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") % _BUCKETS
+        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") % CALLER_BUCKETS
 
     def _drawn(self, ticket: float) -> _Table | None:
         for below, table in self._shares:
@@ -237,6 +237,6 @@ def _shares(snapshot: Snapshot, tables: dict[str, _Table]) -> list[tuple[float, 
             continue
         if name not in tables or not 0 < weight <= 100:
             raise RoutingError(f"the snapshot {snapshot.config_id} gives {name!r} {weight} %")
-        below += weight * _BUCKETS / 100
+        below += weight * CALLER_BUCKETS / 100
         shares.append((below, tables[name]))
     return shares

@@ -14,6 +14,15 @@ from typing import Any, NamedTuple
 
 from grayscale.judge import LATENCY_EDGES_MS
 
+CALLER_BUCKETS = 10_000
+"""Sticky callers are spread over this many buckets; a bucket is assigned as a whole."""
+
+CALLER_ASKED, CALLER_FAILED, CALLER_ANSWERED = 1, 2, 4
+"""What a bucket of callers was seen to do in a release."""
+
+COST_UNIT_USD = 1e-5
+"""The unit of `Cell.cost`: a thousandth of a cent."""
+
 
 class CellKey(NamedTuple):
     """Which requests a cell sums up; `config_id` is the config in which they started."""
@@ -37,6 +46,15 @@ class Cell:
 
     `latency` holds successful requests: received to last byte (JSON) or first content frame
     (stream). `ttft` holds streams' first content frame, `duration` received to the very end.
+
+    What whole answers looked like: `refused`, `empty` and `truncated` among `ok`; `json_invalid`
+    among `json_asked`, `tools_invalid` among `tools_called`; `aborted` streams were cut by the
+    upstream after content had been passed on. `rescue_failed`: candidate failures whose retry on
+    stable failed too. `token_ms` holds milliseconds per output token, `cost` prices of whole
+    answers in `COST_UNIT_USD`, both in the buckets of `LATENCY_EDGES_MS`.
+
+    Sticky requests only: `callers` says what a bucket of callers was first seen to do (a union of
+    `CALLER_*`), `first_latency` the latency of each bucket's first good answer.
     """
 
     started: int = 0
@@ -55,6 +73,19 @@ class Cell:
     ttft: dict[int, int] = field(default_factory=dict)
     duration: dict[int, int] = field(default_factory=dict)
     gone_after: dict[int, int] = field(default_factory=dict)
+    rescue_failed: int = 0
+    refused: int = 0
+    empty: int = 0
+    truncated: int = 0
+    json_asked: int = 0
+    json_invalid: int = 0
+    tools_called: int = 0
+    tools_invalid: int = 0
+    aborted: int = 0
+    token_ms: dict[int, int] = field(default_factory=dict)
+    cost: dict[int, int] = field(default_factory=dict)
+    first_latency: dict[int, int] = field(default_factory=dict)
+    callers: dict[int, int] = field(default_factory=dict)
 
     @property
     def errors(self) -> int:
@@ -74,6 +105,8 @@ class Cell:
             mine, theirs = getattr(self, name), getattr(other, name)
             for key, count in theirs.items():
                 mine[key] = mine.get(key, 0) + count
+        for bucket, seen in other.callers.items():
+            self.callers[bucket] = self.callers.get(bucket, 0) | seen
 
     def to_json(self) -> dict[str, Any]:
         """Only what is not zero."""
@@ -87,15 +120,24 @@ class Cell:
     def from_json(cls, data: dict[str, Any]) -> Cell:
         """The cell that `to_json` wrote (JSON turns bucket numbers into text)."""
         known = dict(data)
-        for name in _HISTOGRAMS:
+        for name in _BY_NUMBER:
             if name in known:
                 known[name] = {int(bucket): count for bucket, count in known[name].items()}
         return cls(**known)
 
 
-_HISTOGRAMS = ("latency", "ttft", "duration", "gone_after")
+_HISTOGRAMS = (
+    "latency",
+    "ttft",
+    "duration",
+    "gone_after",
+    "token_ms",
+    "cost",
+    "first_latency",
+)
+_BY_NUMBER = (*_HISTOGRAMS, "callers")
 _MAPS = (*_HISTOGRAMS, "by_code")
-_SUMS = tuple(f.name for f in fields(Cell) if f.name not in _MAPS)
+_SUMS = tuple(f.name for f in fields(Cell) if f.name not in {*_MAPS, "callers"})
 
 Cells = dict[CellKey, Cell]
 
