@@ -21,7 +21,6 @@ from grayscale.traffic.snapshot import Snapshot, Version
 from grayscale.traffic.versions import Price
 
 
-
 class RoutingError(GrayscaleError):
     """A snapshot that no request can be routed by; the relay keeps the one before."""
 
