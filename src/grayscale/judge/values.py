@@ -60,11 +60,8 @@ class Arm:
     them, such as `refusal`; `histograms` holds further ones in the buckets of LATENCY_EDGES_MS:
     `ttft` (ms), `token_ms` (ms per output token), `cost` (1e-5 USD).
 
-    Where callers stick to a version, requests of one caller are not independent of each other:
-    `sticky_requests`, `sticky_errors` and `sticky_latency_counts` are their part of the numbers
-    above, `callers` those callers of the interval who had not failed before in the release,
-    `failed_callers` those of them who now did, and `first_latency_counts` the latency of each
-    caller's first good answer.
+    `callers` are those callers of the interval that stick to a version and had not failed before
+    in the release, `failed_callers` those of them that now did.
     """
 
     requests: int = 0
@@ -76,12 +73,8 @@ class Arm:
     shared_errors: int = 0
     signals: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     histograms: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    sticky_requests: int = 0
-    sticky_errors: int = 0
-    sticky_latency_counts: Sequence[int] = ()
     callers: int = 0
     failed_callers: int = 0
-    first_latency_counts: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +83,10 @@ class Interval:
 
     `step_seconds` is what the step has been watched so far. Not `fresh`: a worker's counters are
     missing. Not `split_verified`: some worker does not run the split.
+
+    Requests of a caller that sticks to a version are not independent of each other. Where there
+    are such, `independent` are the same arms (stable, candidate) over the others and the first
+    request of each such caller alone: what compares the versions looks at these.
     """
 
     id: int
@@ -102,6 +99,7 @@ class Interval:
     candidate: Arm
     fresh: bool = True
     split_verified: bool = True
+    independent: tuple[Arm, Arm] | None = None
 
 
 @dataclass(frozen=True, slots=True)
