@@ -1,12 +1,23 @@
-"""A plan's rollback rules as the judge reads them."""
+"""What a plan asks of the judge: its settings, and the rollback rules as it reads them."""
 
 from __future__ import annotations
 
-from grayscale.judge import Rule
+from grayscale.judge import Rule, Settings
 from grayscale.plan.models import Plan
 from grayscale.plan.parts import RollbackRule
 
 _ROLLS_BACK = frozenset({"rollback_to_version", "immediate_rollback"})
+
+
+def settings_of(plan: Plan) -> Settings:
+    """The judge's settings that a plan asks for."""
+    return Settings(
+        error_threshold_percent=plan.health_check.error_threshold_percent,
+        latency_threshold_ms=plan.health_check.latency_threshold_ms,
+        alpha=plan.judge.alpha,
+        min_requests=plan.judge.min_requests,
+        rules=judge_rules(plan),
+    )
 
 
 def judge_rules(plan: Plan) -> tuple[Rule, ...]:

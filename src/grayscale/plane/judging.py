@@ -6,7 +6,7 @@ leader's fence: nothing is counted twice, whoever is killed.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -15,20 +15,17 @@ from grayscale.judge import (
     LATENCY_EDGES_MS,
     Arm,
     Interval,
-    JudgeInputError,
     JudgeState,
-    Outcome,
-    Settings,
     Verdict,
-    advance,
     start,
 )
-from grayscale.judge.values import Cause
-from grayscale.plan.guard_rails import judge_rules
+from grayscale.judge.recorded import interval_json, look_once, verdict_json
+from grayscale.plan.guard_rails import settings_of
 from grayscale.plan.models import Plan
 from grayscale.plane import configs, document
 from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
+from grayscale.release import soak_clock
 from grayscale.release.phases import ACTIVE, State
 from grayscale.release.record import StepView, VerdictView
 from grayscale.store import schema
@@ -41,9 +38,10 @@ _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How long the leader has looked, and whether that time may count as watched."""
+    """How long the leader has looked until `at`, and whether that time may count as watched."""
 
     seconds: float
+    at: str = ""
     leased: bool = True
     fresh: bool = True
     verified: bool = True
@@ -76,17 +74,42 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
         fresh=look.fresh,
         split_verified=look.verified,
     )
-    before = JudgeState.from_json(row["state"]) if row["state"] else start(settings_of(release))
-    after, verdict = _advance(before, interval)
-    await _keep(tx, release, interval=interval, verdict=verdict, state=after, cursor=cursor)
-    view = VerdictView.model_validate(_view(verdict))
+    settings = settings_of(release.plan)
+    before = JudgeState.from_json(row["state"]) if row["state"] else start(settings)
+    after, verdict = look_once(before, interval)
+    stopped = _stopped_by(release, look, verdict)
+    seen = {"at": look.at, "stopped_by": stopped, "config": release.config_id}
+    await _keep(tx, release, interval, verdict, state=after, cursor=cursor, seen=seen)
+    view = VerdictView.model_validate(verdict_json(verdict))
     release.verdict = view
-    release.put_stage(
-        watched_seconds=watched,
-        verdict=view,
-        observed_percent=_observed(stable, candidate, stage.observed_percent),
+    changes = soak_clock.after_look(
+        stage,
+        seconds=look.seconds,
+        stopped=stopped,
+        stable_requests=stable.requests,
+        candidate_requests=candidate.requests,
     )
+    release.put_stage(verdict=view, **changes)
     return verdict
+
+
+def trouble(release: Document, look: Look, verdict: Verdict) -> str | None:
+    """What is wrong by the look or, where the plan has the candidate judged, by the verdict."""
+    judged = release.plan.health_check.enabled and verdict.cause is not None
+    return soak_clock.trouble(
+        fresh=look.fresh,
+        verified=look.verified,
+        verdict_cause=str(verdict.cause) if judged else None,
+    )
+
+
+def _stopped_by(release: Document, look: Look, verdict: Verdict) -> str | None:
+    return soak_clock.stopped_by(
+        release.state,
+        cause=release.cause,
+        leased=look.leased,
+        wrong=trouble(release, look, verdict),
+    )
 
 
 def by_hand(config: Config) -> Document | None:
@@ -122,27 +145,6 @@ async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
         merge_cells(cells, load_cells(row["cells"]))
         cursor = int(row["seq"])
     return cells, cursor
-
-
-def _advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]:
-    """Counters that cannot be true teach nothing: the state stays, and no step is left."""
-    try:
-        return advance(state, interval)
-    except JudgeInputError as error:
-        sentence = f"The counters of this interval cannot be true: {error}"
-        return state, Verdict(Outcome.INCONCLUSIVE, Cause.STALE_METRICS, sentence, {})
-
-
-def settings_of(release: Document) -> Settings:
-    """The judge's settings that a plan asks for."""
-    plan = release.plan
-    return Settings(
-        error_threshold_percent=plan.health_check.error_threshold_percent,
-        latency_threshold_ms=plan.health_check.latency_threshold_ms,
-        alpha=plan.judge.alpha,
-        min_requests=plan.judge.min_requests,
-        rules=judge_rules(plan),
-    )
 
 
 def arms(cells: Cells, release: Document) -> tuple[Arm, Arm]:
@@ -187,11 +189,12 @@ async def _row(tx: Tx, release: Document) -> dict[str, Any]:
 async def _keep(
     tx: Tx,
     release: Document,
-    *,
     interval: Interval,
     verdict: Verdict,
+    *,
     state: JudgeState,
     cursor: int,
+    seen: dict[str, Any],
 ) -> None:
     table = schema.judging
     await tx.run(
@@ -199,33 +202,10 @@ async def _keep(
         .where(table.c.release_id == release.id)
         .values(cursor=cursor, interval_id=interval.id, state=state.to_json())
     )
-    data = {"interval": _sparse(interval), "verdict": _view(verdict), "config": release.config_id}
+    data = {"interval": interval_json(interval), "verdict": verdict_json(verdict), **seen}
     await tx.run(
         insert(schema.intervals).values(release_id=release.id, interval_id=interval.id, data=data)
     )
-
-
-def _sparse(interval: Interval) -> dict[str, Any]:
-    data = asdict(interval)
-    for arm in ("stable", "candidate"):
-        counts = data[arm]["latency_counts"]
-        data[arm]["latency_counts"] = {str(i): n for i, n in enumerate(counts) if n}
-    return data
-
-
-def _view(verdict: Verdict) -> dict[str, Any]:
-    data = asdict(verdict)
-    return {
-        "outcome": str(data["outcome"]),
-        "cause": None if data["cause"] is None else str(data["cause"]),
-        "sentence": data["sentence"],
-        "evidence": data["evidence"] if isinstance(data["evidence"], dict) else {},
-    }
-
-
-def _observed(stable: Arm, candidate: Arm, before: float | None) -> float | None:
-    total = stable.requests + candidate.requests
-    return before if total == 0 else round(candidate.requests * 100 / total, 1)
 
 
 async def read_up_to(tx: Tx) -> int | None:

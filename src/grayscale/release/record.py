@@ -38,7 +38,12 @@ class VerdictView(_View):
 
 
 class StepView(_View):
-    """One weight of the ramp; `approval` is the gate that was, or is, in front of this step."""
+    """One weight of the ramp; `approval` is the gate that was, or is, in front of this step.
+
+    `unwatched` says what stopped the soak's clock, and for how many seconds: `stale_metrics`,
+    `split`, `upstream`, `lease`, `paused`, `approval`. Requests and `observed_percent` are those
+    of the whole step, while its own split was in force.
+    """
 
     index: int
     step_percent: float
@@ -47,6 +52,9 @@ class StepView(_View):
     state: Literal["pending", "running", "done"] = "pending"
     watched_seconds: float = 0.0
     required_seconds: float = 0.0
+    unwatched: dict[str, float] = Field(default_factory=dict)
+    stable_requests: int = 0
+    candidate_requests: int = 0
     extensions: int = 0
     verdict: VerdictView | None = None
     approval: ApprovalView | None = None

@@ -93,7 +93,8 @@ class Watcher:
             return None
         self._judged_at[release.id] = now
         fresh = self._pulse.fresh(now, within_seconds=max(3.0, interval))
-        return Look(seconds=now - since, leased=leased, fresh=fresh, verified=verified)
+        at = rfc3339(self._plane.clock.now())
+        return Look(seconds=now - since, at=at, leased=leased, fresh=fresh, verified=verified)
 
     async def _watch_split_by_hand(self, tx: Tx, *, now: float, applied: int | None) -> None:
         """A split that a person made is judged like a step; the guard can only take it away."""
