@@ -9,8 +9,10 @@ import httpx
 import msgspec
 
 from grayscale.errors import Refused
+from grayscale.relay.answer import NOTHING_SHOWN, UNREADABLE, Shape, Signals, read_signals
+from grayscale.relay.asked import Asked
 from grayscale.relay.headers import RawHeaders
-from grayscale.relay.metering import Usage, UsageFields
+from grayscale.relay.metering import UsageFields
 from grayscale.relay.sse import EventScanner, EventTooLong
 from grayscale.relay.upstream import (
     UpstreamFailure,
@@ -33,7 +35,7 @@ class Whole:
     headers: RawHeaders
     body: bytes
     outcome: Outcome
-    usage: Usage | None = None
+    signals: Signals = NOTHING_SHOWN
 
 
 @dataclass(slots=True)
@@ -58,13 +60,13 @@ class AttemptFailed(Exception):
         self.answer = answer
 
 
-class _Answer(msgspec.Struct):
+class _Answer(Shape):
     usage: UsageFields | None = None
     error: dict[str, msgspec.Raw] | str | None = None
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SHAPE = msgspec.json.Decoder(Shape)
 
 
 async def attempt(
@@ -74,8 +76,12 @@ async def attempt(
     watch: Watch,
     idle_seconds: float,
     scanner: EventScanner | None,
+    asked: Asked | None,
 ) -> Whole | Opened:
-    """Send `request`; with a `scanner` the answer must be a stream. Raises AttemptFailed."""
+    """Send `request`; with a `scanner` the answer must be a stream. Raises AttemptFailed.
+
+    `asked` is what a whole answer is held against; None where no text is generated.
+    """
     try:
         response = await send_upstream(transport, request)
     except UpstreamFailure as failure:
@@ -87,7 +93,8 @@ async def attempt(
         _check_readable(response, streams=scanner is not None)
         if scanner is not None:
             return await _open(response, scanner, watch, idle_seconds)
-        return await _read_whole(response, watch, idle_seconds)
+        body = await _read_body(response, watch, idle_seconds)
+        return _whole(response, body, asked)
     except UpstreamFailure as failure:
         await response.aclose()
         raise _failed(failure) from failure
@@ -111,11 +118,11 @@ async def read_chunks(
         raise failure_from(error) from error
 
 
-async def _read_whole(response: httpx.Response, watch: Watch, idle_seconds: float) -> Whole:
-    body = await _read_body(response, watch, idle_seconds)
+def _whole(response: httpx.Response, body: bytes, asked: Asked | None) -> Whole:
     answer = _decoded(body)
     usage = answer.usage.read() if answer.usage is not None else None
-    whole = Whole(response.status_code, response.headers.raw, body, Outcome.OK, usage)
+    signals = Signals(usage) if asked is None else read_signals(answer, asked, usage)
+    whole = Whole(response.status_code, response.headers.raw, body, Outcome.OK, signals)
     if answer.error is not None:  # some upstreams say 200 and mean an error
         raise AttemptFailed(Outcome.UPSTREAM_ERROR, 502, whole)
     return whole
@@ -126,13 +133,13 @@ def _decoded(body: bytes) -> _Answer:
         return _ANSWER.decode(body)
     except msgspec.ValidationError:
         pass  # fields of other types than we know are the caller's to read; an object it must be
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise _garbage("not valid JSON") from None
     try:
-        _OBJECT.decode(body)
+        shape = _SHAPE.decode(body)
     except msgspec.DecodeError:
         raise _garbage("not a JSON object") from None
-    return _Answer()
+    return _Answer(**msgspec.structs.asdict(shape))
 
 
 async def _refused_by_upstream(

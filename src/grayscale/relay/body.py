@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grayscale.errors import Refused
+from grayscale.relay.asked import Asked, read_asked
 from grayscale.relay.endpoints import Endpoint
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -18,7 +19,10 @@ class _StreamOptions(msgspec.Struct):
 
 
 class Call(msgspec.Struct):
-    """A caller's body: its top-level fields as sent, and those that the relay itself reads."""
+    """A caller's body: its top-level fields as sent, and those that the relay itself reads.
+
+    `asked` is None where no text is generated.
+    """
 
     fields: dict[str, msgspec.Raw]
     size_bytes: int
@@ -26,6 +30,7 @@ class Call(msgspec.Struct):
     stream: bool
     wants_usage: bool
     sticky_key: str | None
+    asked: Asked | None
 
 
 def read_call(raw: bytes, endpoint: Endpoint) -> Call:
@@ -39,6 +44,7 @@ def read_call(raw: bytes, endpoint: Endpoint) -> Call:
         stream=stream,
         wants_usage=stream and _asks_for_usage(fields),
         sticky_key=_sticky_key(fields),
+        asked=read_asked(fields) if endpoint.generates_text else None,
     )
 
 

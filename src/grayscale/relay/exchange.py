@@ -9,6 +9,7 @@ import httpx
 
 from grayscale.errors import Refused
 from grayscale.relay.arrival import Arrival
+from grayscale.relay.asked import PLAIN_TEXT
 from grayscale.relay.attempt import AttemptFailed, Opened, Whole, attempt, timed_out
 from grayscale.relay.body import Call
 from grayscale.relay.endpoints import Endpoint
@@ -140,13 +141,15 @@ class Exchange:
             watch=self._watch,
             idle_seconds=deadlines.idle_seconds,
             scanner=self._scanner(),
+            asked=self._call.asked,
         )
 
     def _scanner(self) -> EventScanner | None:
-        if not self._call.stream:
+        call = self._call
+        if not call.stream:
             return None
-        asked_by_us = self._runtime.settings.metering == "usage"
-        return EventScanner(strips_usage=asked_by_us and not self._call.wants_usage)
+        strips_usage = self._runtime.settings.metering == "usage" and not call.wants_usage
+        return EventScanner(strips_usage=strips_usage, asked=call.asked or PLAIN_TEXT)
 
     async def _fail(
         self, serving: _Serving, failure: AttemptFailed, *, may_fail_over: bool
@@ -186,10 +189,10 @@ class Exchange:
         return True
 
     async def _answer(self, serving: _Serving, answer: Whole) -> None:
-        self._spent(serving, answer.usage)
+        self._spent(serving, answer.signals.usage)
         headers = caller_headers(answer.headers)
         if answer.outcome is Outcome.OK:
-            serving.tally.ok(Timing(self._arrival.received, None, self._clock()))
+            serving.tally.ok(Timing(self._arrival.received, None, self._clock()), answer.signals)
         else:
             serving.tally.failed(answer.outcome, answer.status)
             headers.append(_FROM_UPSTREAM)
@@ -210,14 +213,15 @@ class Exchange:
             end = await relay.run()
             self._spent(serving, opened.scanner.usage)
             if end.complete:
-                ended = self._clock()
-                serving.tally.ok(Timing(self._arrival.received, end.first_content, ended))
+                timing = Timing(self._arrival.received, end.first_content, self._clock())
+                serving.tally.ok(timing, opened.scanner.signals())
                 await relay.drain()
             elif end.left or end.cut:
                 waited = None if end.first_content else self._clock() - self._arrival.received
                 serving.tally.gone(waited)
             else:
-                serving.tally.failed(Outcome.UPSTREAM_ERROR, end.code or 502)
+                cut_off = end.first_content is not None
+                serving.tally.failed(Outcome.UPSTREAM_ERROR, end.code or 502, aborted=cut_off)
         finally:
             await opened.response.aclose()
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from grayscale.relay.answer import NOTHING_SHOWN, Signals
 from grayscale.relay.metering import Usage
-from grayscale.traffic.counters import Cell, CellKey, Cells, bucket_of, merge_cells
+from grayscale.traffic.counters import (
+    COST_UNIT_USD,
+    Cell,
+    CellKey,
+    Cells,
+    bucket_of,
+    merge_cells,
+)
 from grayscale.traffic.outcomes import Outcome
 from grayscale.traffic.versions import Price
 
@@ -26,6 +34,12 @@ class Timing:
     received: float
     first_content: float | None
     ended: float
+
+    def token_ms(self, tokens_out: int) -> float:
+        """Milliseconds per token; a stream's first is not counted, its wait is another matter."""
+        if self.first_content is None:
+            return (self.ended - self.received) * 1000 / tokens_out
+        return (self.ended - self.first_content) * 1000 / (tokens_out - 1)
 
 
 class Meter:
@@ -77,8 +91,8 @@ class Tally:
         cell.tokens_cached += usage.tokens_cached
         cell.cost_usd += usage.cost_usd(self._price)
 
-    def ok(self, timing: Timing) -> None:
-        """The request was answered whole."""
+    def ok(self, timing: Timing, signals: Signals = NOTHING_SHOWN) -> None:
+        """The request was answered whole, and the answer showed these signals."""
         cell = self._settle(Outcome.OK)
         if cell is None:
             return
@@ -89,14 +103,23 @@ class Tally:
             cell.ttft[latency] = cell.ttft.get(latency, 0) + 1
         cell.latency[latency] = cell.latency.get(latency, 0) + 1
         cell.duration[duration] = cell.duration.get(duration, 0) + 1
+        signals.count_in(cell)
+        if signals.usage is not None:
+            self._count_use(cell, timing, signals.usage)
 
-    def failed(self, outcome: Outcome, code: int, *, failed_over: bool = False) -> None:
-        """The request ended in `outcome`, for which `code` is the HTTP status."""
+    def failed(
+        self, outcome: Outcome, code: int, *, failed_over: bool = False, aborted: bool = False
+    ) -> None:
+        """The request ended in `outcome`, for which `code` is the HTTP status.
+
+        `aborted`: it was a stream of which content had been passed on.
+        """
         cell = self._settle(outcome)
         if cell is None:
             return
         cell.by_code[str(code)] = cell.by_code.get(str(code), 0) + 1
         cell.failed_over += failed_over
+        cell.aborted += aborted
 
     def gone(self, waited_seconds: float | None) -> None:
         """The caller left, or this side ended the request; nobody's failure.
@@ -107,6 +130,14 @@ class Tally:
         if cell is not None and waited_seconds is not None:
             bucket = bucket_of(waited_seconds * 1000)
             cell.gone_after[bucket] = cell.gone_after.get(bucket, 0) + 1
+
+    def _count_use(self, cell: Cell, timing: Timing, usage: Usage) -> None:
+        if usage.tokens_out > 1:
+            bucket = bucket_of(timing.token_ms(usage.tokens_out))
+            cell.token_ms[bucket] = cell.token_ms.get(bucket, 0) + 1
+        if self._price is not None:
+            bucket = bucket_of(usage.cost_usd(self._price) / COST_UNIT_USD)
+            cell.cost[bucket] = cell.cost.get(bucket, 0) + 1
 
     def _settle(self, outcome: Outcome) -> Cell | None:
         if self._settled:

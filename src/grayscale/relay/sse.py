@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from grayscale.relay.answer import UNREADABLE, Seen, Shape, Signals, read_signals, signals_from
+from grayscale.relay.asked import PLAIN_TEXT, Asked
+from grayscale.relay.gathering import Gathering
 from grayscale.relay.metering import Usage, UsageFields
 
 _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -20,9 +23,16 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]|:\s*"error"|^event:\s*error', re.MULTILINE)
 _CONTENT = re.compile(
-    rb'"(?:content|text|delta|arguments|reasoning_content|reasoning|refusal)"\s*:\s*"[^"]'
+    rb'"(content|text|delta|arguments|transcript|reasoning_content|reasoning|refusal)"\s*:\s*"[^"]'
 )
+_NO_ANSWER = frozenset({b"reasoning_content", b"reasoning", b"refusal"})
+# These begin with their longest word, which `re` looks for as fast as `in` does.
+_TEXT = re.compile(rb'"content"\s*:\s*(?:"[^"]|\[\s*\{)')
+_CALL = re.compile(rb'_call(?:s"\s*:\s*\[\s*\{|"\s*:\s*\{)')
+_REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)')
 _ENDINGS = frozenset({"response.completed", "response.incomplete"})
+_RESPONSE_END = re.compile(rb"response\.(?:completed|incomplete|failed)")
 _LONGEST_BOUNDARY = 4
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
@@ -34,7 +44,7 @@ class EventTooLong(Exception):
 _NULL = msgspec.Raw(b"null")
 
 
-class _Response(msgspec.Struct):
+class _Response(Shape):
     usage: UsageFields | None = None
 
 
@@ -53,8 +63,14 @@ class EventScanner:
     """What one stream has shown so far."""
 
     __slots__ = (
+        "_asked",
+        "_ending",
+        "_gathering",
         "_held",
+        "_present",
+        "_refused",
         "_strips_usage",
+        "_truncated",
         "content_seen",
         "data_seen",
         "done",
@@ -63,9 +79,15 @@ class EventScanner:
         "usage",
     )
 
-    def __init__(self, *, strips_usage: bool) -> None:
+    def __init__(self, *, strips_usage: bool, asked: Asked = PLAIN_TEXT) -> None:
         self._strips_usage = strips_usage
+        self._asked = asked
+        self._gathering = Gathering(asked) if asked != PLAIN_TEXT else None
         self._held = bytearray()
+        self._ending: Shape | None = None
+        self._present = False
+        self._refused = False
+        self._truncated = False
         self.data_seen = False
         self.content_seen = False
         self.done = False
@@ -86,11 +108,10 @@ class EventScanner:
         whole = chunk if not self._held and chunk.endswith(b"\n\n") else self._completed(chunk)
         if not whole or self.has_ended():
             return b""
-        if not self.content_seen:
-            self.content_seen = _CONTENT.search(whole) is not None
         if _is_interesting(whole):
             whole = b"".join(self._inspected(whole))
         self.data_seen = self.data_seen or b"data:" in whole
+        self._look_at(whole)
         return whole
 
     def finish(self) -> bytes:
@@ -98,6 +119,40 @@ class EventScanner:
         if not self._held:
             return b""
         return self.feed(b"\n\n")
+
+    def signals(self) -> Signals:
+        """What a stream that is done showed."""
+        ending, gathering = self._ending, self._gathering
+        if ending is not None:
+            if self._present and not ending.has_output():  # it does not repeat what was sent
+                return Signals(self.usage)
+            return read_signals(ending, self._asked, self.usage)
+        seen = Seen(refused=self._refused, truncated=self._truncated, present=self._present)
+        if gathering is not None:
+            seen.text, seen.calls = gathering.text, gathering.calls
+        return signals_from(seen, self._asked, self.usage)
+
+    def _look_at(self, whole: bytes) -> None:
+        """Note what passes: content, a refusal, an early end, what is to be gathered."""
+        if not self._present:
+            self._look_for_content(whole)
+        if not self._refused and _REFUSAL.search(whole) is not None:
+            self._refused = True
+        if _FINISH.search(whole) is not None:
+            reasons = _FINISH.findall(whole)
+            self._refused = self._refused or b"content_filter" in reasons
+            self._truncated = self._truncated or b"length" in reasons
+        if self._gathering is not None and self._gathering.wants(whole):
+            for event in _events(whole):
+                self._gathering.take(_name_and_data(event)[1])
+
+    def _look_for_content(self, whole: bytes) -> None:
+        if not self.content_seen:
+            found = _CONTENT.search(whole)
+            self.content_seen = found is not None
+            self._present = found is not None and found[1] not in _NO_ANSWER
+        if not self._present:
+            self._present = _TEXT.search(whole) is not None or _CALL.search(whole) is not None
 
     def _completed(self, chunk: bytes) -> bytes:
         """Everything up to the last event boundary; the rest is held back."""
@@ -133,7 +188,7 @@ class EventScanner:
         """Take in what a JSON event says; whether the caller is not to see it."""
         try:
             told = _DATA.decode(data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return False  # passed on as sent: its meaning is between upstream and caller
         if bytes(told.error) != b"null" or name == b"error" or told.type == "error":
             self.error = data
@@ -141,7 +196,7 @@ class EventScanner:
         if usage is not None:
             self.usage = usage.read()
         if told.type in _ENDINGS:
-            self.done = True
+            self.done, self._ending = True, told.response
         if told.type == "response.failed":
             self.error, self.done = data, True
         return self._strips_usage and told.usage is not None and told.choices == []
@@ -151,11 +206,9 @@ def _is_interesting(whole: bytes) -> bool:
     """Whether an ending, usage or an error may be in it; plain searches, as most chunks are none."""
     return (
         b"[DONE]" in whole
-        or (b'"usage"' in whole and _USAGE.search(whole) is not None)
+        or _USAGE.search(whole) is not None
         or (b"error" in whole and _ERROR.search(whole) is not None)
-        or b"response.completed" in whole
-        or b"response.incomplete" in whole
-        or b"response.failed" in whole
+        or (b"response." in whole and _RESPONSE_END.search(whole) is not None)
     )
 
 
