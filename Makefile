@@ -39,7 +39,7 @@ test: $(VENV)/.dev ## all tests, with coverage: make test ARGS="tests/judge -x"
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
 bench: $(VENV)/.dev ## what a proxied request costs
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 wheel-test: $(VENV)/.dev ## build the wheel, install it in an empty environment, use it
 	$(BIN)/python -m tools.check_wheel

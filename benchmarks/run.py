@@ -1,7 +1,7 @@
 """CPU time per proxied request: the relay, a proxy on stock httpx, and no proxy at all.
 
 The three take turns in the same run, so that whatever else the machine does hits them alike: read
-the ratios first, the raw figures second. Needs Linux (/proc). `python benchmarks/run.py --help`.
+the ratios first, the raw figures second. Needs Linux (/proc). `python -m benchmarks.run --help`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
-from candidates import CANDIDATES, KEY
-from load import post, send
+
+from benchmarks.candidates import CANDIDATES, KEY
+from benchmarks.load import post, send
 
 _HERE = Path(__file__).parent
 _WORDS = "The quick brown fox jumps over the lazy dog. " * 16

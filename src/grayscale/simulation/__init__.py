@@ -1,0 +1,25 @@
+"""Releases in a made-up world: what a plan would do at this traffic, before anybody depends on it.
+
+A world says how both versions behave; `run` carries one seeded release out in it, step by step,
+with the product's own judge and the conductor's own decisions.
+"""
+
+from grayscale.simulation.judging import Judge, NewJudge, OwnJudge
+from grayscale.simulation.latency import Latency
+from grayscale.simulation.rollout import End, Ended, run
+from grayscale.simulation.world import Moment, Version, World, always, answers
+
+__all__ = [
+    "End",
+    "Ended",
+    "Judge",
+    "Latency",
+    "Moment",
+    "NewJudge",
+    "OwnJudge",
+    "Version",
+    "World",
+    "always",
+    "answers",
+    "run",
+]
