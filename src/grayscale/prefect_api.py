@@ -33,8 +33,11 @@ StateType = Literal[
 _BUSY = frozenset({429, 502, 503, 504})
 _RETRY_DELAYS_SECONDS = (0.1, 0.3, 1.0)
 _SCHEMA_DELAYS_SECONDS = (0.2, 0.4, 0.8, 1.6)
+_NOT_PREFECT = "is the URL Prefect's API?"
 _TIMEOUT = httpx.Timeout(10, connect=3)
 _PAGE = 200
+# What Prefect says of the runs that it cancels by itself: no slot for it, no deployment any more.
+_NOBODY_CANCELLED = ("concurrency limit", "no longer exists")
 
 
 class PrefectError(GrayscaleError):
@@ -61,6 +64,8 @@ class FlowRun:
     name: str
     state_type: str | None
     state_name: str | None
+    state_message: str
+    has_form: bool
     tags: tuple[str, ...]
     parameters: Mapping[str, Any]
 
@@ -68,6 +73,17 @@ class FlowRun:
     def over(self) -> bool:
         """Whether it will never run again."""
         return self.state_type in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled it, or is doing so; Prefect also does, for its own reasons."""
+        cancelled = self.state_type in {"CANCELLING", "CANCELLED"}
+        return cancelled and not any(why in self.state_message for why in _NOBODY_CANCELLED)
+
+    @property
+    def suspended_from_outside(self) -> bool:
+        """Whether somebody suspended it: a run that suspends itself shows a form."""
+        return self.state_type == "PAUSED" and not self.has_form
 
 
 class PrefectApi:
@@ -141,6 +157,16 @@ class PrefectApi:
         """One run; PrefectRefused 404 if there is none."""
         return _flow_run(await self._call("GET", f"/flow_runs/{run_id}"))
 
+    async def find_deployment(self, deployment: str) -> str | None:
+        """The id that `flow/deployment` has now; None if Prefect knows none of that name."""
+        try:
+            found = await self._call("GET", f"/deployments/name/{quote(deployment)}")
+        except PrefectRefused as refused:
+            if refused.status == 404:
+                return None
+            raise
+        return _id_of(found)
+
     async def runs_by_tag(
         self, tag: str, *, states: Iterable[StateType] | None = None
     ) -> list[FlowRun]:
@@ -149,7 +175,10 @@ class PrefectApi:
         if states is not None:
             wanted["state"] = {"type": {"any_": list(states)}}
         body = {"flow_runs": wanted, "sort": "START_TIME_DESC", "limit": _PAGE}
-        return [_flow_run(run) for run in await self._call("POST", "/flow_runs/filter", body)]
+        found = await self._call("POST", "/flow_runs/filter", body)
+        if not isinstance(found, list):
+            raise PrefectUnreachable(f"{_NOT_PREFECT}: a list of runs was {found!r:.100}")
+        return [_flow_run(run) for run in found]
 
     async def force_state(
         self, run_id: str, state_type: StateType, *, name: str, message: str
@@ -178,7 +207,7 @@ class PrefectApi:
     async def _deployment_id(self, deployment: str) -> str:
         if deployment not in self._deployment_ids:
             found = await self._call("GET", f"/deployments/name/{quote(deployment)}")
-            self._deployment_ids[deployment] = str(found["id"])
+            self._deployment_ids[deployment] = _id_of(found)
         return self._deployment_ids[deployment]
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -206,7 +235,7 @@ def _answer(response: httpx.Response) -> Any:
     try:
         return response.json() if response.content else None
     except ValueError as error:
-        raise PrefectUnreachable(f"{call} answered no JSON; is the URL Prefect's API?") from error
+        raise PrefectUnreachable(f"{call} answered no JSON; {_NOT_PREFECT}") from error
 
 
 def _accepted(answer: Any, verb: str, run_id: str) -> None:
@@ -221,12 +250,22 @@ def _reason(answer: Any) -> str:
 
 
 def _flow_run(data: Any) -> FlowRun:
+    run_id = _id_of(data)
     state = data.get("state") or {}
+    details = state.get("state_details") or {}
     return FlowRun(
-        id=str(data["id"]),
+        id=run_id,
         name=str(data.get("name") or ""),
         state_type=data.get("state_type") or state.get("type"),
         state_name=data.get("state_name") or state.get("name"),
+        state_message=str(state.get("message") or ""),
+        has_form=bool(details.get("run_input_keyset")),
         tags=tuple(data.get("tags") or ()),
         parameters=data.get("parameters") or {},
     )
+
+
+def _id_of(data: Any) -> str:
+    if not isinstance(data, dict) or not data.get("id"):
+        raise PrefectUnreachable(f"{_NOT_PREFECT}: it answered {data!r:.100}")
+    return str(data["id"])

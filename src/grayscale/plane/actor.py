@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 class Actor:
     """`name` from the key, `via` the door (`api`, `prefect-form`, `conductor`, `guard` …).
 
-    `verified` is False where the name is only a claim, as in Prefect's form.
+    `verified` is False where the name is only a claim, as in Prefect's form; `prefect` is the door
+    of who cancels or suspends a run there: Prefect does not know who that is.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Actor:
         return asdict(self)
 
 
+PREFECT = Actor("somebody", via="prefect", verified=False)
 GUARD = Actor("guard", via="guard")
 LEASE = Actor("lease", via="relay")
 RELAY = Actor("relay", via="relay")

@@ -60,6 +60,23 @@ async def claim(plane: Plane, tx: Tx, release: Document, *, flow_run_id: str) ->
     return fence
 
 
+async def dismiss(tx: Tx, release: Document, *, run_id: str) -> None:
+    """Take the release from a flow run, whether it conducts it, waits, or was called to it.
+
+    Whatever that run still does is refused; the next one may claim at once.
+    """
+    conductor = await document.conductor_of(tx, release.id)
+    changes: dict[str, object] = {}
+    if conductor["flow_run_id"] == run_id:
+        changes |= {"flow_run_id": None, "fence": int(conductor["fence"]) + 1}
+    if conductor["wake_run_id"] == run_id:
+        changes |= {"wake_run_id": None, "wake_seq": int(conductor["wake_seq"]) + 1}
+    if changes:
+        await document.put_conductor(tx, release.id, **changes)
+    if release.waiting_run_id == run_id:
+        release.waiting_run_id = None
+
+
 async def renew(tx: Tx, release: Document, *, fence: int) -> None:
     """Reset the lease; raises Refused (409 `stale_fence`) for an outdated conductor."""
     await _check_fence(tx, release, fence)

@@ -1,21 +1,34 @@
-"""The reconciler: a release that has something to do, and nobody who does it, gets a new run.
+"""The reconciler: between a release's record and its flow runs in Prefect, in both directions.
 
-One awakening is one new flow run, created with an idempotency key; no run is ever rescheduled.
+A release that has something to do, and nobody who does it, gets a new run: one awakening is one
+new flow run, created with an idempotency key; no run is ever rescheduled. And what a person does
+to a release's run in Prefect (cancel, delete, suspend) is done to the release.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from grayscale.plane import document
+from grayscale.plane import conduct, document, people, versions
+from grayscale.plane.actor import PREFECT
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
-from grayscale.prefect_api import PrefectApi, PrefectError, PrefectRefused
-from grayscale.release.phases import ACTIVE, FINAL, State
+from grayscale.prefect_api import PrefectApi, PrefectError
+from grayscale.relay.leader.runs import (
+    DEPLOYMENT,
+    Meaning,
+    Part,
+    RunWatch,
+    Sight,
+    Standing,
+    stand_for,
+)
+from grayscale.release.phases import ACTIVE, FINAL, GUARDED, State, may_follow
 from grayscale.store.database import Tx
 
-DEPLOYMENT = "release/on-demand"
 _UNREACHABLE = "prefect_unreachable"
 
 
@@ -26,23 +39,22 @@ class Wake:
     release_id: str
     version: str
     key: str
-    run_id: str | None
-    silent_seconds: int
 
 
-def needs_conductor(release: Document, *, silent_seconds: int, run_id: str | None) -> bool:
-    """Whether a release has something to do that nobody is doing."""
-    silent = silent_seconds >= SILENT_AFTER_SECONDS
-    if release.state is State.ROLLING_BACK:
-        return False  # the relay carries it to its end alone
-    if run_id is not None:
+def needs_conductor(release: Document, conductor: Mapping[str, Any]) -> bool:
+    """Whether a release has something to do that nobody is doing, or was called to do."""
+    carried_out_alone = release.state is State.ROLLING_BACK
+    if carried_out_alone or conductor["wake_run_id"] is not None:
+        return False
+    silent = bool(conductor["silent_seconds"] >= SILENT_AFTER_SECONDS)
+    if conductor["flow_run_id"] is not None:
         return silent
     match release.state:
         case State.AWAITING_APPROVAL:
             decided = release.gate is not None and release.gate.state == "approved"
-            return decided or (release.waiting_run_id is None and silent)
+            return decided or release.waiting_run_id is None
         case State.PAUSED:
-            return release.waiting_run_id is None and silent
+            return release.waiting_run_id is None
         case State.QUEUED:
             return release.origin_run_id is None or silent
         case _:
@@ -50,14 +62,20 @@ def needs_conductor(release: Document, *, silent_seconds: int, run_id: str | Non
 
 
 class Reconciler:
-    """Creates runs of `release/on-demand` for releases that need one."""
+    """Heeds what people do to runs, and creates runs of `release/on-demand` where one is needed."""
 
     def __init__(self, plane: Plane, prefect: PrefectApi) -> None:
         self._plane = plane
         self._prefect = prefect
+        self._watch = RunWatch(plane, prefect)
 
     async def run_once(self) -> None:
         """One look at every release that is not over, and at ends nobody has reported."""
+        async with self._plane.read() as tx:
+            standings = await self._standings(tx)
+        self._watch.forget_all_but({standing.run_id for standing in standings})
+        for standing in standings:
+            await self._look(standing)
         async with self._plane.read() as tx:
             wakes = await self._due(tx)
             reports = await self._unreported(tx)
@@ -66,16 +84,58 @@ class Reconciler:
         for wake in reports:
             await self._report(wake)
 
+    # ---------------------------------------------------------------- from Prefect to the record
+
+    async def _standings(self, tx: Tx) -> list[Standing]:
+        standings = []
+        for release in await _under_way(tx):
+            standings += stand_for(release, await document.conductor_of(tx, release.id))
+        return standings
+
+    async def _look(self, standing: Standing) -> None:
+        try:
+            sight = await self._watch.look(standing)
+        except PrefectError:
+            return  # not an answer: the next look may get one
+        if sight.meaning is Meaning.NOTHING:
+            return
+        async with self._plane.write() as tx:
+            release = await document.load(tx, standing.release_id)
+            conductor = await document.conductor_of(tx, release.id)
+            if standing in stand_for(release, conductor):  # else it was superseded meanwhile
+                await self._heed(tx, release, standing, sight)
+
+    async def _heed(self, tx: Tx, release: Document, standing: Standing, sight: Sight) -> None:
+        match sight.meaning:
+            case Meaning.ABORT:
+                await self._abort(tx, release, note=sight.note)
+            case Meaning.PAUSE if _pausable(release):
+                await conduct.dismiss(tx, release, run_id=standing.run_id)
+                await people.pause(
+                    self._plane, tx, release, actor=PREFECT, at_stable=False, note=sight.note
+                )
+                await document.save(tx, release, now=self._plane.clock.now())
+            case Meaning.REPLACE if standing.part is not Part.BEGAN:
+                await conduct.dismiss(tx, release, run_id=standing.run_id)
+                await document.save(tx, release, now=self._plane.clock.now())
+            case _:
+                pass
+
+    async def _abort(self, tx: Tx, release: Document, *, note: str) -> None:
+        version = await versions.find(tx, release.version)
+        if version is not None and release.state in GUARDED:
+            self._plane.brake.ban(version.brake_slot)
+        await people.abort(self._plane, tx, release, actor=PREFECT, note=note)
+
+    # ---------------------------------------------------------------- from the record to Prefect
+
     async def _due(self, tx: Tx) -> list[Wake]:
-        active = await document.in_states(tx, ACTIVE)
-        queued = await document.in_states(tx, frozenset({State.QUEUED}))
         due = []
-        for release in active or queued[:1]:
-            row = await document.conductor_of(tx, release.id)
-            silent = int(row["silent_seconds"])
-            if needs_conductor(release, silent_seconds=silent, run_id=row["flow_run_id"]):
-                key = f"{release.id}:{row['wake_seq']}"
-                due.append(Wake(release.id, release.version, key, row["wake_run_id"], silent))
+        for release in await _under_way(tx):
+            conductor = await document.conductor_of(tx, release.id)
+            if needs_conductor(release, conductor):
+                key = _wake_key(release.id, conductor)
+                due.append(Wake(release.id, release.version, key))
         return due
 
     async def _unreported(self, tx: Tx) -> list[Wake]:
@@ -83,33 +143,21 @@ class Reconciler:
         for release_id in await document.report_due(tx):
             release = await document.load(tx, release_id)
             if release.state in FINAL:
-                key = f"{release_id}:report"
-                unreported.append(Wake(release_id, release.version, key, None, 0))
+                unreported.append(Wake(release_id, release.version, f"{release_id}:report"))
         return unreported
 
     async def _wake(self, wake: Wake) -> None:
         try:
-            if wake.run_id is not None and not await self._died(wake.run_id):
-                return
             run_id = await self._create(wake)
         except PrefectError as error:
             await self._note(wake, f"{_UNREACHABLE}: {error}")
             return
         async with self._plane.write() as tx:
-            row = await document.conductor_of(tx, wake.release_id)
-            if f"{wake.release_id}:{row['wake_seq']}" != wake.key:
+            conductor = await document.conductor_of(tx, wake.release_id)
+            if _wake_key(wake.release_id, conductor) != wake.key:
                 return  # somebody claimed it meanwhile
-            seq = int(row["wake_seq"]) + (1 if wake.run_id is not None else 0)
-            await document.put_conductor(tx, wake.release_id, wake_run_id=run_id, wake_seq=seq)
+            await document.put_conductor(tx, wake.release_id, wake_run_id=run_id)
         await self._note(wake, "a conductor was called")
-
-    async def _died(self, run_id: str) -> bool:
-        try:
-            return (await self._prefect.read_run(run_id)).over
-        except PrefectRefused as refused:
-            if refused.status == 404:
-                return True
-            raise
 
     async def _report(self, wake: Wake) -> None:
         try:
@@ -120,11 +168,10 @@ class Reconciler:
             await document.put_conductor(tx, wake.release_id, report_due=False)
 
     async def _create(self, wake: Wake) -> str:
-        suffix = ":again" if wake.run_id is not None else ""
         run = await self._prefect.create_run(
             DEPLOYMENT,
             parameters={"release_id": wake.release_id},
-            idempotency_key=f"{wake.key}{suffix}",
+            idempotency_key=wake.key,
             tags=[f"release:{wake.release_id}"],
             name=f"release {wake.version}",
         )
@@ -136,3 +183,17 @@ class Reconciler:
             if release.state is State.QUEUED and release.reason != reason:
                 release.reason = reason
                 await document.save(tx, release, now=self._plane.clock.now())
+
+
+async def _under_way(tx: Tx) -> list[Document]:
+    """Every release that is, or else the one whose turn is next."""
+    active = await document.in_states(tx, ACTIVE)
+    return active or (await document.in_states(tx, frozenset({State.QUEUED})))[:1]
+
+
+def _pausable(release: Document) -> bool:
+    return release.state is State.PAUSED or may_follow(release.state, State.PAUSED)
+
+
+def _wake_key(release_id: str, conductor: Mapping[str, Any]) -> str:
+    return f"{release_id}:{conductor['wake_seq']}"
