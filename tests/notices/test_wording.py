@@ -28,6 +28,7 @@ EVENT_TYPES = (
             "rejected",
             "paused",
             "resumed",
+            "rule_broken",
             "rolling_back",
             "rolled_back",
             "baking",

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from grayscale.errors import Refused
 from grayscale.plan import Plan, plan_from_mapping
-from grayscale.plane import conduct, document, releases
+from grayscale.plane import conduct, document, people, releases
 from grayscale.plane.actor import Actor
 from grayscale.plane.bootstrap import first_start, prepare_data_dir
 from grayscale.plane.document import Document
@@ -23,6 +23,7 @@ from grayscale.release.record import ReleaseRecord, VerdictView
 from grayscale.settings import settings_from
 from grayscale.store.database import Database
 from grayscale.testing.clock import FakeClock
+from tests.plane.watching import Watch
 
 ANN = Actor("ann")
 SETTINGS = {
@@ -87,6 +88,11 @@ class Story:
             release = await document.load(tx, self.release_id)
             await conduct.renew(tx, release, fence=self.fence)
 
+    async def resume(self) -> None:
+        async with self.plane.write() as tx:
+            release = await document.load(tx, self.release_id)
+            await people.resume(self.plane, tx, release, actor=ANN, note="")
+
     async def record(self) -> ReleaseRecord:
         async with self.plane.read() as tx:
             release = await document.load(tx, self.release_id)
@@ -145,6 +151,12 @@ async def _empty(url: str) -> None:
 @pytest.fixture
 def story(plane: Plane) -> Story:
     return Story(plane)
+
+
+@pytest.fixture
+def watch(plane: Plane) -> Watch:
+    assert isinstance(plane.clock, FakeClock)
+    return Watch(plane, plane.clock)
 
 
 @contextmanager

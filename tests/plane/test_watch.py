@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from grayscale.plane import (
     configs,
     document,
@@ -12,87 +10,13 @@ from grayscale.plane import (
     splits,
     takeaway,
     versions,
-    workers,
 )
 from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
 from grayscale.relay.brake import Brake
-from grayscale.relay.leader.watch import RollbackCarrier, Watcher
+from grayscale.relay.leader.watch import RollbackCarrier
 from grayscale.release.phases import State
-from grayscale.testing.clock import FakeClock
-from grayscale.traffic.counters import Cell, CellKey, Cells
-
-FAST: dict[str, Any] = {
-    "auto_promote": {"step_duration_seconds": 5.0},
-    "bake": {"duration_seconds": 3.0},
-    "judge": {"interval_seconds": 1.0},
-}
-
-
-class Watch:
-    """One worker that counts, and a leader that looks."""
-
-    def __init__(self, plane: Plane, clock: FakeClock) -> None:
-        self.plane = plane
-        self.clock = clock
-        self.watcher = Watcher(plane)
-
-    async def second(
-        self,
-        config_id: str | None,
-        *,
-        errors: float,
-        stable: float = 0.0,
-        requests: int = 20,
-        in_flight: dict[str, int] | None = None,
-    ) -> None:
-        """One second passes: the worker flushes its counters, the leader looks."""
-        cells: Cells = {}
-        if config_id is not None:
-            cells[_key(config_id, "v1")] = _cell(requests * 9, round(requests * 9 * stable))
-            cells[_key(config_id, "v2")] = _cell(requests, round(requests * errors))
-        async with self.plane.read() as tx:
-            seq = (await configs.current(tx)).state_seq
-        await workers.flush(
-            self.plane,
-            worker_id="w",
-            pid=1,
-            applied_seq=seq,
-            cells=cells,
-            in_flight=in_flight or {},
-        )
-        self.clock.advance(1.0)
-        async with self.plane.write() as tx:
-            await self.watcher.tick(tx)
-
-
-def _key(config_id: str, version: str) -> CellKey:
-    return CellKey(config_id, version, "gpt-4.1", "main", "weighted", stream=False)
-
-
-def _cell(requests: int, errors: int) -> Cell:
-    return Cell(
-        started=requests,
-        ok=requests - errors,
-        upstream_error=errors,
-        latency={80: requests - errors},
-    )
-
-
-@pytest.fixture
-def watch(plane: Plane) -> Watch:
-    assert isinstance(plane.clock, FakeClock)
-    return Watch(plane, plane.clock)
-
-
-async def start(story: Any) -> str:
-    """A release at its first step; returns its config."""
-    await story.create(story.plan(**FAST))
-    await story.claim()
-    await story.act("create_version")
-    await story.act("set_split", 0)
-    config_id: str = (await story.record()).config_id
-    return config_id
+from tests.plane.watching import FAST, Watch, start
 
 
 async def test_a_harmful_candidate_goes_without_a_conductor(

@@ -67,6 +67,12 @@ PHRASES = {
     "release.resumed": Phrase(
         Tone.NEUTRAL, "The release of {version} goes on", "It goes on from {weight}."
     ),
+    "release.rule_broken": Phrase(
+        Tone.ASKS,
+        "{version} breaks a rule of its plan at {weight}",
+        "The rule alone keeps the traffic where it is. "
+        "To look: grayscale get {release}. To end it: grayscale abort {release}",
+    ),
     "release.rolling_back": Phrase(
         Tone.BAD,
         "{version} is being rolled back",

@@ -22,6 +22,15 @@ from grayscale.store.database import Tx
 _SILENT = frozenset({"release.created", "release.extended"})
 
 
+class Trouble(BaseModel):
+    """What has been wrong for how long while the soak's clock should have run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    seconds: float
+
+
 class Document(BaseModel):
     """All that is kept of a release beyond the columns that are searched."""
 
@@ -55,6 +64,8 @@ class Document(BaseModel):
     config_id: str | None = None
     state_seq: int = 0
     deadline_at: str | None = None
+    trouble: Trouble | None = None
+    rules_acted: list[str] = Field(default_factory=list)
     created_at: str = ""
     finished_at: str | None = None
 
@@ -79,6 +90,13 @@ class Document(BaseModel):
         following = 0 if self.current_step is None else self.current_step + 1
         if gate is not None and self.bake is None and following < len(self.steps):
             self.steps[following] = self.steps[following].model_copy(update={"approval": gate})
+
+    def drop_gate(self) -> None:
+        """Take back a question that nobody has answered."""
+        following = 0 if self.current_step is None else self.current_step + 1
+        if self.bake is None and following < len(self.steps):
+            self.steps[following] = self.steps[following].model_copy(update={"approval": None})
+        self.gate = None
 
     def move(self, state: State, *, reason: str | None, cause: str | None = None) -> None:
         """Go along one edge; raises Refused (409) where there is none."""

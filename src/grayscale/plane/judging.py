@@ -52,6 +52,11 @@ class Look:
         return self.leased and self.fresh and self.verified
 
 
+async def begin(tx: Tx, release: Document) -> None:
+    """Count from now on, so that a release's first interval is not lost."""
+    await _row(tx, release)
+
+
 async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
     """Judge one interval, and put the verdict into the document; None before the first split."""
     stage = release.stage

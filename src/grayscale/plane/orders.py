@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
-from grayscale.clock import rfc3339
 from grayscale.errors import Refused
-from grayscale.plane import configs, document, takeaway, versions
+from grayscale.plane import asking, configs, document, judging, takeaway, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
-from grayscale.release.record import ApprovalView, StepView
+from grayscale.release.record import StepView
 from grayscale.store.database import Tx
 from grayscale.traffic.versions import affected_models
 
@@ -79,6 +77,7 @@ async def _set_split(plane: Plane, tx: Tx, release: Document, order: Order, acto
         release.promote_now = False
     state = State.BAKING if release.bake is not None else State.SOAKING
     release.move(state, reason=reason)
+    await judging.begin(tx, release)
     await _put_split(plane, tx, release, version, actor=actor, reason=reason)
     await document.tell(plane, tx, release, "release.step_started", actor=actor)
 
@@ -132,14 +131,9 @@ async def _extend(plane: Plane, tx: Tx, release: Document, order: Order, actor: 
 
 
 async def _ask(plane: Plane, tx: Tx, release: Document, order: Order, actor: Actor) -> None:
-    now = plane.clock.now()
-    deadline = rfc3339(now + timedelta(minutes=release.plan.approval.timeout_minutes))
-    release.put_gate(
-        ApprovalView(state="waiting", asked_at=rfc3339(now), deadline=deadline, why=order.reason)
-    )
-    release.deadline_at = deadline
-    release.move(State.AWAITING_APPROVAL, reason=order.reason)
-    await document.tell(plane, tx, release, "release.approval_requested", actor=actor)
+    asked = asking.open_question(release)
+    why = asked.why if asked else order.reason
+    await asking.ask(plane, tx, release, why=why, actor=actor, asked=asked)
 
 
 async def _wait(plane: Plane, tx: Tx, release: Document, order: Order, _actor: Actor) -> None:
@@ -157,7 +151,8 @@ async def _bake(plane: Plane, tx: Tx, release: Document, order: Order, actor: Ac
     _check_raise(release, "the bake")
     last = release.steps[-1]
     release.put_stage(state="done")
-    release.put_gate(None)
+    if release.plan.bake.seconds > 0:  # else what permits the bake permits the promotion
+        release.put_gate(None)
     release.bake = StepView(
         index=len(release.steps),
         step_percent=last.step_percent,
@@ -244,6 +239,8 @@ def _check_raise(release: Document, what: str) -> None:
     if stage is None:
         _only_in(release, State.PREPARING)
         return
+    if release.bake is not None and release.plan.bake.seconds <= 0:
+        stage = release.steps[-1]
     _only_in(release, *_MOVING)
     soaked = stage.watched_seconds >= stage.required_seconds or release.promote_now
     healthy = stage.verdict is not None and stage.verdict.outcome == "healthy"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
@@ -45,7 +46,14 @@ async def reject(
 
 
 async def pause(
-    plane: Plane, tx: Tx, release: Document, *, actor: Actor, at_stable: bool, note: str
+    plane: Plane,
+    tx: Tx,
+    release: Document,
+    *,
+    actor: Actor,
+    at_stable: bool,
+    note: str,
+    channels: tuple[str, ...] | None = None,
 ) -> None:
     """Stop the soak clock; `at_stable` also takes the weight to 0 until it is resumed."""
     if release.state is State.PAUSED:
@@ -63,10 +71,11 @@ async def pause(
     reason = f"paused by {actor.name}" + (f": {note}" if note else "")
     release.move(State.PAUSED, reason=reason)
     release.waiting_run_id = None  # whatever form is open asks the wrong question now
+    release.deadline_at = _minutes_on(plane, release.plan.pause.timeout_minutes)
     if at_stable:
         await withdraw_weight(plane, tx, release, actor=actor, reason=reason)
     await document.save(tx, release, now=plane.clock.now())
-    await document.tell(plane, tx, release, "release.paused", actor=actor)
+    await document.tell(plane, tx, release, "release.paused", actor=actor, channels=channels)
 
 
 async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note: str) -> None:
@@ -80,6 +89,10 @@ async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note:
     release.move(state, reason=reason)
     release.resume_state = None
     release.waiting_run_id = None
+    release.deadline_at = None
+    if state is State.AWAITING_APPROVAL and release.gate is not None:
+        release.deadline_at = _minutes_on(plane, release.plan.approval.timeout_minutes)
+        release.put_gate(release.gate.model_copy(update={"deadline": release.deadline_at}))
     await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.resumed", actor=actor)
 
@@ -172,6 +185,10 @@ async def _undo_promotion(
             f"Version '{release.version}' is not stable any more, or nothing was before it",
         )
     await takeaway.to_stable(plane, tx, config, actor=actor, reason=reason, target=previous)
+
+
+def _minutes_on(plane: Plane, minutes: float) -> str:
+    return rfc3339(plane.clock.now() + timedelta(minutes=minutes))
 
 
 def _decide(plane: Plane, release: Document, state: str, actor: Actor, note: str) -> None:

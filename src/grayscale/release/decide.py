@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord, StepView
+from grayscale.release.soak_clock import of_verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +120,25 @@ def _watch_stage(record: ReleaseRecord) -> Action:
         return _beyond(record, stage)
     if record.workers.applied < record.workers.total:
         return Watch("not every worker runs the split yet")
+    if record.bake is not None and stage.required_seconds <= 0:
+        return Promote("the plan asks for no bake")
     if stage.watched_seconds < stage.required_seconds and not record.promote_now:
         return Watch(f"soaking at {stage.step_percent:g} %")
     return _by_verdict(record, stage)
 
 
 def _by_verdict(record: ReleaseRecord, stage: StepView) -> Action:
-    if not record.plan.health_check.enabled:
-        return _beyond(record, stage)
     verdict = stage.verdict
-    sentence = "no verdict yet" if verdict is None else verdict.sentence
-    if verdict is not None and verdict.outcome == "healthy":
+    judged = record.plan.health_check.enabled
+    if not judged or (verdict is not None and verdict.outcome == "healthy"):
         return _beyond(record, stage)
-    if verdict is not None and verdict.outcome == "harmful":
-        return Watch("the guard takes the candidate away")
+    if verdict is None or verdict.outcome == "harmful" or of_verdict(verdict.cause) is not None:
+        return Watch("no verdict yet" if verdict is None else verdict.sentence)
+    if stage.watched_seconds < stage.required_seconds:
+        return Watch(f"no verdict yet that permits to leave {stage.step_percent:g} %")
     if stage.extensions < record.plan.judge.max_extensions:
-        return Extend(sentence)
-    return AskHuman(sentence)
+        return Extend(verdict.sentence)
+    return AskHuman(verdict.sentence)
 
 
 def _beyond(record: ReleaseRecord, stage: StepView) -> Action:

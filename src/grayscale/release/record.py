@@ -15,12 +15,18 @@ class _View(BaseModel):
 
 
 class ApprovalView(_View):
-    """The gate in front of a step: who was asked until when, and what they said."""
+    """The gate in front of a step: who was asked until when, and what they said.
+
+    Where the evidence did not suffice, `why` holds its numbers and the `suggestion`, and
+    `wait_seconds` is how long the requests that are missing will take to come.
+    """
 
     state: Literal["waiting", "approved", "rejected"]
     asked_at: str | None = None
     deadline: str | None = None
     why: str | None = None
+    suggestion: str | None = None
+    wait_seconds: float | None = None
     decided_at: str | None = None
     decided_by: str | None = None
     via: str | None = None

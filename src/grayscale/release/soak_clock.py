@@ -21,13 +21,18 @@ _BY_VERDICT = {
 _NOT_THE_STEPS_OWN_SPLIT = frozenset({LEASE, PAUSED})
 
 
+def of_verdict(cause: str | None) -> str | None:
+    """What a verdict's cause says is wrong, other than the candidate."""
+    return _BY_VERDICT.get(cause or "")
+
+
 def trouble(*, fresh: bool, verified: bool, verdict_cause: str | None) -> str | None:
     """What is wrong in an interval that nobody decided to stop; None if nothing is."""
     if not fresh:
         return STALE_METRICS
     if not verified:
         return SPLIT
-    return _BY_VERDICT.get(verdict_cause or "")
+    return of_verdict(verdict_cause)
 
 
 def stopped_by(state: State, *, cause: str | None, leased: bool, wrong: str | None) -> str | None:

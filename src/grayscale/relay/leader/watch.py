@@ -9,14 +9,15 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 
 from grayscale.clock import rfc3339
-from grayscale.judge import Outcome, Verdict
-from grayscale.judge.values import Cause
+from grayscale.judge import Outcome
 from grayscale.plane import configs, document, judging, people, takeaway, versions
 from grayscale.plane.actor import GUARD, LEASE, RELAY
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
 from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
+from grayscale.relay.leader.holding import ask_if_held_for_long, hold_or_go_on
+from grayscale.relay.leader.rules import act_on_broken_rules
 from grayscale.release.phases import ACTIVE, GUARDED, State
 from grayscale.store import schema
 from grayscale.store.database import Tx
@@ -117,10 +118,16 @@ class Watcher:
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:
         verdict = await judging.judge(tx, release, look)
         await document.save(tx, release, now=self._plane.clock.now())
-        if verdict is None or not release.plan.health_check.enabled:
+        if verdict is None:
             return
-        if verdict.outcome is not Outcome.HARMFUL:
-            await self._hold_while_upstream_is_sick(tx, release, verdict)
+        judged = release.plan.health_check.enabled
+        if judged:
+            await act_on_broken_rules(self._plane, tx, release, verdict)
+        if not judged or verdict.outcome is not Outcome.HARMFUL:
+            wrong = judging.trouble(release, look, verdict)
+            await hold_or_go_on(
+                self._plane, tx, release, verdict, wrong=wrong, seconds=look.seconds
+            )
             return
         await self._ban(tx, release.version)
         await takeaway.roll_back(
@@ -131,20 +138,6 @@ class Watcher:
         version = await versions.find(tx, name)
         if version is not None:
             self._plane.brake.ban(version.brake_slot)
-
-    async def _hold_while_upstream_is_sick(
-        self, tx: Tx, release: Document, verdict: Verdict
-    ) -> None:
-        """Both versions sick: the ramp holds at its weight, and goes on when it is over."""
-        sick = verdict.cause is Cause.UPSTREAM
-        if sick and release.state in _LEASED:
-            release.move(State.HELD, reason=verdict.sentence, cause=Cause.UPSTREAM.value)
-            await document.save(tx, release, now=self._plane.clock.now())
-            await document.tell(self._plane, tx, release, "release.held", actor=GUARD)
-        elif not sick and release.state is State.HELD and release.cause == Cause.UPSTREAM.value:
-            state = State.BAKING if release.bake is not None else State.SOAKING
-            release.move(state, reason="the upstream is well again")
-            await document.save(tx, release, now=self._plane.clock.now())
 
     async def _braked(self, tx: Tx, release: Document) -> bool:
         """A ban that could not be recorded at the time is carried to its end now."""
@@ -165,6 +158,7 @@ class Watcher:
         waiting = release.gate is not None and release.gate.state == "waiting"
         if release.state is State.AWAITING_APPROVAL and waiting:
             return await self._nobody_decided(tx, release)
+        await ask_if_held_for_long(self._plane, tx, release)
         if release.state is State.PAUSED:
             release.deadline_at = None
             await people.withdraw_weight(
