@@ -142,7 +142,11 @@ def test_alternatives_lie_above_the_limit(bound: float) -> None:
 def clean(requests: int) -> float:
     arm = Arm(requests=requests)
     health = with_interval(
-        NO_HEALTH, stable=arm, candidate=arm, exposed=(requests, requests), limit=0.05
+        NO_HEALTH,
+        candidate=arm,
+        independent=(arm, arm),
+        at_risk=(requests, requests),
+        limit=0.05,
     )
     return below_limit(health)
 
@@ -156,7 +160,11 @@ def test_health_is_not_earned_by_requests_without_an_end() -> None:
     """A candidate that hangs is no candidate that answers."""
     hanging = Arm(requests=500, latency_counts=[0] * 10)
     health = with_interval(
-        NO_HEALTH, stable=hanging, candidate=hanging, exposed=(500, 500), limit=0.05
+        NO_HEALTH,
+        candidate=hanging,
+        independent=(hanging, hanging),
+        at_risk=(500, 500),
+        limit=0.05,
     )
     assert health.resolved == 0
     assert below_limit(health) == pytest.approx(1)
@@ -165,7 +173,9 @@ def test_health_is_not_earned_by_requests_without_an_end() -> None:
 def test_many_failures_alike_exclude_a_doubling() -> None:
     """Where both fail often, it is enough that the candidate does not fail twice as often."""
     arm = Arm(requests=1000, errors=100)
-    health = with_interval(NO_HEALTH, stable=arm, candidate=arm, exposed=(1000, 1000), limit=0.05)
+    health = with_interval(
+        NO_HEALTH, candidate=arm, independent=(arm, arm), at_risk=(1000, 1000), limit=0.05
+    )
     assert below_limit(health) < 1
     assert not_doubled(health) > 20
 
@@ -185,7 +195,11 @@ def test_health_expects_one_at_most_from_the_unhealthy(rate: float, ratio: float
                 for chance in (stable_rate, candidate_rate)
             )
             health = with_interval(
-                health, stable=stable, candidate=candidate, exposed=(20, 20), limit=0.05
+                health,
+                candidate=candidate,
+                independent=(stable, candidate),
+                at_risk=(20, 20),
+                limit=0.05,
             )
         passed += (not_doubled(health) if ratio else below_limit(health)) >= 20
     assert passed <= 18  # the 99 % quantile of a binomial with 200 runs and 1 in 20

@@ -2,76 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from grayscale.judge.evidence import upper_tail
+from grayscale.judge.evidence import split_e_value, upper_tail
 from grayscale.judge.gates import Gate
-from grayscale.judge.state import NOTHING, Counts, GateState, Slot
-from grayscale.judge.values import Interval
+from grayscale.judge.state import NOTHING, Counts, GateState, History, Slot
 
 _SLOT_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
+_COMPARED_SECONDS = 60.0
+_LATELY_SECONDS = 30.0
 _WAIT_SECONDS = 120.0
 _MIN_STABLE = 20
 _NEAR_LIMIT = 0.8
 _SIGNIFICANT = 0.02
-_MIN_EXPECTED = 20.0
+_SURELY_ANOTHER_SPLIT = 1e5
+_MIN_WELL = 10
+_WELL_RATIO = 2.0
 
 
-def with_slot(
-    slots: tuple[Slot, ...], interval: Interval, gates: tuple[Counts, ...]
-) -> tuple[Slot, ...]:
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last two minutes of a step, summed up once per look.
+
+    Each maps absolute gates to their counts: `all` over two minutes, `apart` over the independent
+    requests of the last minute, `lately` over those of the last half.
+    """
+
+    all: Mapping[str, Counts]
+    apart: Mapping[str, Counts]
+    lately: Mapping[str, Counts]
+    stable: int
+    candidate: int
+
+    @classmethod
+    def of(cls, slots: tuple[Slot, ...]) -> Recent:
+        """The sums of these slots."""
+        return cls(
+            all=_sums(slot.limits for slot in slots),
+            apart=_sums(slot.apart for slot in newest(slots, _COMPARED_SECONDS)),
+            lately=_sums(slot.apart for slot in newest(slots, _LATELY_SECONDS)),
+            stable=sum(slot.stable for slot in slots),
+            candidate=sum(slot.candidate for slot in slots),
+        )
+
+    def near_limit(self, gate: Gate, *, share: float = _NEAR_LIMIT) -> bool:
+        """Whether stable itself is beyond this share of an absolute limit."""
+        if gate.limit_rate is None:
+            return False
+        counts = self.all.get(gate.name, NOTHING)
+        return counts.stable >= _MIN_STABLE and counts.stable_rate > share * gate.limit_rate
+
+    def candidate_to_blame(
+        self, gate: Gate, state: GateState, *, callers: Counts, history: History
+    ) -> bool:
+        """Whether stable, over the same time, was so much better that the candidate is at fault.
+
+        Where callers stick to a version, more of them must be worse off, not one of them often.
+        Where stable has too few requests to tell, half its rate must do after two minutes. What
+        only shows at full weight leaves stable next to none: there stable must lately have been
+        likelier well than as sick as the candidate.
+        """
+        if gate.kind == "history":
+            lately = self.lately.get(gate.name, NOTHING)
+            return state.pending_seconds > 0 and _looks_well(lately, history)
+        counts = self.apart.get(gate.name, NOTHING)
+        if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
+            return True
+        if callers.stable + callers.candidate:
+            return upper_tail(callers[0::2], callers[1::2]) <= _SIGNIFICANT
+        waited = state.pending_seconds >= _WAIT_SECONDS
+        return waited and counts.stable_rate <= counts.candidate_rate / 2
+
+    def other_split(self, weight_percent: float) -> bool:
+        """Whether the requests surely follow another split than the intended one."""
+        e_value = split_e_value(self.stable, self.candidate, weight_percent)
+        return e_value >= _SURELY_ANOTHER_SPLIT
+
+
+def with_slot(slots: tuple[Slot, ...], new: Slot) -> tuple[Slot, ...]:
     """The last two minutes, in slots of a few seconds."""
-    new = Slot(interval.seconds, interval.stable.requests, interval.candidate.requests, gates)
     if slots and slots[-1].seconds + new.seconds <= _SLOT_SECONDS:
         return (*slots[:-1], _joined(slots[-1], new))
-    return tuple(_newest((*slots, new), _MEMORY_SECONDS))
+    return newest((*slots, new), _MEMORY_SECONDS)
 
 
-def recent(slots: tuple[Slot, ...], gate: int, seconds: float = _MEMORY_SECONDS) -> Counts:
-    """A gate's counts of the last seconds, in this step."""
-    of_gate = [slot.gates[gate] for slot in _newest(slots, seconds)]
-    return Counts(*map(sum, zip(*of_gate, strict=True))) if of_gate else NOTHING
-
-
-def stable_near_limit(
-    gate: Gate, index: int, slots: tuple[Slot, ...], *, share: float = _NEAR_LIMIT
-) -> bool:
-    """Whether stable itself is beyond this share of an absolute limit."""
-    if gate.limit_rate is None:
-        return False
-    counts = recent(slots, index)
-    return counts.stable >= _MIN_STABLE and counts.stable_rate > share * gate.limit_rate
-
-
-def candidate_to_blame(state: GateState, counts: Counts, *, weight_percent: float) -> bool:
-    """Whether stable, over the same minute, was so much better that the candidate is at fault.
-
-    Where stable has too few requests to tell, half its rate must do after two minutes; where it
-    has none by plan, there is nothing to compare with.
-    """
-    if weight_percent >= 100:
-        return True
-    if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
-        return True
-    waited = state.pending_seconds >= _WAIT_SECONDS
-    return waited and counts.stable_rate <= counts.candidate_rate / 2
-
-
-def missing_arm(slots: tuple[Slot, ...], weight_percent: float) -> str | None:
-    """The arm that should have had requests by its weight, but had none at all."""
-    stable = sum(slot.stable for slot in slots)
-    candidate = sum(slot.candidate for slot in slots)
-    expected = (stable + candidate) * weight_percent / 100
-    if not candidate and expected >= _MIN_EXPECTED:
-        return "candidate"
-    if not stable and stable + candidate - expected >= _MIN_EXPECTED:
-        return "stable"
-    return None
-
-
-def _newest(slots: tuple[Slot, ...], seconds: float) -> Iterable[Slot]:
+def newest(slots: tuple[Slot, ...], seconds: float) -> tuple[Slot, ...]:
     """The slots at the end that make up at least `seconds`, oldest first."""
     covered, kept = 0.0, 0
     for slot in reversed(slots):
@@ -81,11 +99,33 @@ def _newest(slots: tuple[Slot, ...], seconds: float) -> Iterable[Slot]:
     return slots[len(slots) - kept :]
 
 
+def _looks_well(counts: Counts, history: History) -> bool:
+    """Whether stable's own counts are likelier at its past rate than at the candidate's."""
+    if counts.stable < _MIN_WELL:
+        return False
+    good = counts.stable - counts.stable_bad
+    past = min(max(history.errors / max(history.requests, 1), 0.001), 0.5)
+    shared = min(max(counts.candidate_rate, past), 0.999)
+    log_ratio = counts.stable_bad * math.log(past / shared)
+    log_ratio += good * math.log((1 - past) / (1 - shared))
+    return log_ratio >= math.log(_WELL_RATIO)
+
+
+def _sums(all_counts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
+    sums: dict[str, Counts] = {}
+    for by_gate in all_counts:
+        for name, counts in by_gate.items():
+            before = sums.get(name)
+            sums[name] = counts if before is None else before.plus(counts)
+    return sums
+
+
 def _joined(one: Slot, other: Slot) -> Slot:
     return replace(
         one,
         seconds=one.seconds + other.seconds,
         stable=one.stable + other.stable,
         candidate=one.candidate + other.candidate,
-        gates=tuple(a.plus(b) for a, b in zip(one.gates, other.gates, strict=True)),
+        limits=_sums((one.limits, other.limits)),
+        apart=_sums((one.apart, other.apart)),
     )

@@ -6,16 +6,19 @@ Read from `advance` downwards: check, learn, weigh, say.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from grayscale.judge.blame import stable_near_limit, with_slot
+from grayscale.judge.blame import Recent, with_slot
 from grayscale.judge.checks import check_interval
-from grayscale.judge.gates import ERROR_LIMIT, Gate, counts_of, gates_of, rate_of
+from grayscale.judge.gates import Gate, gates_of, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
-from grayscale.judge.state import NOTHING, Counts, GateState, Health, JudgeState
+from grayscale.judge.measures import LATENCY, Past, View, histogram_of
+from grayscale.judge.state import NOTHING, Counts, GateState, Health, JudgeState, Slot
 from grayscale.judge.values import Arm, Interval, Outcome, Settings, Verdict
 from grayscale.judge.verdicts import judged, stale
+
+_CONTROL_IS_SMALL_PERCENT = 50.0
 
 
 def start(settings: Settings | None = None) -> JudgeState:
@@ -36,8 +39,8 @@ def advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]
     if not interval.fresh:
         return replace(state, last_id=interval.id), stale(interval)
     gates = gates_of(state.settings)
-    learnt = _learn(_entered(state, interval), interval, gates)
-    verdict = judged(learnt, interval, gates)
+    learnt, recent = _learn(_entered(state, interval), interval, gates)
+    verdict = judged(learnt, interval, gates, recent)
     if verdict.outcome is Outcome.HARMFUL:
         learnt = replace(learnt, harm=verdict)
     return learnt, verdict
@@ -57,88 +60,185 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
     )
 
 
-def _learn(state: JudgeState, interval: Interval, gates: tuple[Gate, ...]) -> JudgeState:
-    """The state with everything that the interval says."""
-    candidate = interval.candidate
-    exposed = _exposed(state, interval)
-    candidate_total = max(candidate.requests - state.debt, candidate.errors)
-    counted = [
-        counts_of(gate, interval, state.histogram, candidate_total=candidate_total)
-        for gate in gates
-    ]
-    slots = with_slot(state.slots, interval, tuple(counts or NOTHING for counts in counted))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One interval as everybody below needs it; `counted` goes with `gates`."""
+
+    interval: Interval
+    view: View
+    gates: tuple[Gate, ...]
+    counted: Sequence[Counts | None]
+    recent: Recent
+
+
+def _learn(
+    state: JudgeState, interval: Interval, gates: tuple[Gate, ...]
+) -> tuple[JudgeState, Recent]:
+    """The state with everything that the interval says, and its last two minutes."""
+    view = _view(state, interval)
+    counted = [gate.measure.counts(view) for gate in gates]
+    slots = with_slot(state.slots, _slot(interval, view, gates, counted))
+    look = _Look(interval, view, gates, counted, Recent.of(slots))
     moved = replace(state, slots=slots, seconds=state.seconds + interval.seconds)
-    return replace(
+    stable, candidate = view.independent
+    errors, requests = interval.stable.errors, interval.stable.requests
+    learnt = replace(
         moved,
         last_id=interval.id,
-        gates=tuple(
-            _weighed(moved, index, gate, counts, exposed=exposed, seconds=interval.seconds)
-            for index, (gate, counts) in enumerate(zip(gates, counted, strict=True))
+        gates=_gates(moved, look),
+        health=_health(moved, look),
+        open_stable=_still_open(state.open_stable, stable),
+        open_candidate=_still_open(state.open_candidate, candidate),
+        debt=state.debt + view.candidate_total - interval.candidate.requests,
+        histograms=_added(state.histograms, interval.stable),
+        history=state.history.after(interval.seconds, errors, requests),
+    )
+    return learnt, look.recent
+
+
+def _view(state: JudgeState, interval: Interval) -> View:
+    stable, candidate = interval.independent or (interval.stable, interval.candidate)
+    in_step = (
+        sum(slot.stable for slot in state.slots),
+        sum(slot.candidate for slot in state.slots),
+    )
+    return View(
+        everything=(interval.stable, interval.candidate),
+        independent=(stable, candidate),
+        candidate_total=max(interval.candidate.requests - state.debt, interval.candidate.errors),
+        at_risk=(
+            stable.requests + min(state.open_stable, in_step[0]),
+            candidate.requests + min(state.open_candidate, in_step[1]),
         ),
-        health=_health(moved, interval, gates[ERROR_LIMIT], exposed),
-        open_stable=_still_open(state.open_stable, interval.stable),
-        open_candidate=_still_open(state.open_candidate, interval.candidate),
-        debt=state.debt + candidate_total - candidate.requests,
-        histogram=_added(state.histogram, interval.stable.latency_counts),
+        past=Past(state.histograms),
+    )
+
+
+def _slot(
+    interval: Interval, view: View, gates: tuple[Gate, ...], counted: Sequence[Counts | None]
+) -> Slot:
+    limits = {
+        gate.name: counts
+        for gate, counts in zip(gates, counted, strict=True)
+        if gate.absolute and counts is not None
+    }
+    apart = limits
+    if interval.independent is not None:
+        alone = replace(view, everything=view.independent)
+        alone_counts = {gate.name: gate.measure.counts(alone) for gate in gates if gate.absolute}
+        apart = {name: counts for name, counts in alone_counts.items() if counts is not None}
+    stable, candidate = (arm.requests + arm.rejected + arm.client_gone for arm in view.independent)
+    return Slot(interval.seconds, stable, candidate, limits, apart)
+
+
+def _gates(state: JudgeState, look: _Look) -> tuple[GateState, ...]:
+    """Every gate after the interval; those with something to say for the first time get a stake."""
+    speaking = [
+        counts is not None and _speaks(state, gate, before, counts)
+        for gate, before, counts in zip(look.gates, state.gates, look.counted, strict=True)
+    ]
+    staked = _staked(look.gates, state.gates, speaking)
+    return tuple(
+        before if counts is None else _weighed(state, look, gate, before, counts, speaks=speaks)
+        for gate, before, counts, speaks in zip(
+            look.gates, staked, look.counted, speaking, strict=True
+        )
+    )
+
+
+def _speaks(state: JudgeState, gate: Gate, before: GateState, counts: Counts) -> bool:
+    """Whether a gate's counts may be weighed: warmed up, its signal known, its limit in force."""
+    if gate.settles and state.seconds <= state.settings.latency_warmup_seconds:
+        return False
+    if gate.kind == "history":
+        in_force = state.weight_percent > _CONTROL_IS_SMALL_PERCENT
+        return in_force and state.history.limit_rate is not None
+    if gate.absolute:
+        return counts.candidate > 0
+    core = gate.name == "errors"
+    heard = before.stake is not None or counts.stable_bad + counts.candidate_bad > 0
+    return before.total.stable + counts.stable > 0 and (core or heard)
+
+
+def _staked(
+    gates: tuple[Gate, ...], states: tuple[GateState, ...], speaking: Sequence[bool]
+) -> tuple[GateState, ...]:
+    """The capital, shared out anew by weight when gates speak for the first time.
+
+    Shares are fixed before the interval is looked at, so that the capital stays a fair bet: what
+    has been gained is divided, never multiplied.
+    """
+    new = [s and state.stake is None for s, state in zip(speaking, states, strict=True)]
+    if not any(new):
+        return states
+    old_weight = sum(g.weight for g, s in zip(gates, states, strict=True) if s.stake is not None)
+    new_weight = sum(g.weight for g, is_new in zip(gates, new, strict=True) if is_new)
+    if old_weight + new_weight <= 0:
+        return tuple(
+            replace(s, stake=0.0) if is_new else s for s, is_new in zip(states, new, strict=True)
+        )
+    capital = sum((s.stake or 0.0) * s.process.value for s in states) if old_weight else 1.0
+    kept = old_weight / (old_weight + new_weight)
+    return tuple(
+        replace(state, stake=capital * gate.weight / (old_weight + new_weight))
+        if is_new
+        else (state if state.stake is None else replace(state, stake=state.stake * kept))
+        for gate, state, is_new in zip(gates, states, new, strict=True)
     )
 
 
 def _weighed(
-    state: JudgeState,
-    index: int,
-    gate: Gate,
-    counts: Counts | None,
-    *,
-    exposed: tuple[float, float],
-    seconds: float,
+    state: JudgeState, look: _Look, gate: Gate, before: GateState, counts: Counts, *, speaks: bool
 ) -> GateState:
     """One gate after an interval; evidence for an absolute limit is dropped while stable is sick."""
-    before = state.gates[index]
-    if counts is None:
-        return before
-    seen = replace(before, total=before.total.plus(counts), measured=True)
-    if gate.about_latency and state.seconds <= state.settings.latency_warmup_seconds:
+    noise = before.noise.after(counts.stable_bad, counts.stable)
+    seen = replace(before, total=before.total.plus(counts), noise=noise)
+    if not speaks and gate.settles:
         return seen
-    if stable_near_limit(gate, index, state.slots):
-        return replace(seen, process=gate.start().process, step=NOTHING, pending_seconds=0.0)
-    at_risk = (counts.stable, counts.candidate) if gate.among_own else exposed
-    after = gate.weighed(replace(seen, step=seen.step.plus(counts)), counts, at_risk)
+    seen = replace(seen, step=before.step.plus(counts))
+    if not speaks:
+        return seen
+    if look.recent.near_limit(gate):
+        return _dropped(gate, seen)
+    limit_rate = state.history.limit_rate if gate.kind == "history" else gate.limit_rate
+    # The dispersion that counts is the past's: an interval must not choose its own weight.
+    after = gate.weighed(replace(seen, noise=before.noise), counts, look.view, limit_rate)
     enough = after.process.value >= 1 / state.settings.alpha
-    return replace(after, pending_seconds=after.pending_seconds + seconds if enough else 0.0)
+    pending = after.pending_seconds + look.interval.seconds if enough else 0.0
+    return replace(after, noise=noise, pending_seconds=pending)
 
 
-def _health(
-    state: JudgeState, interval: Interval, gate: Gate, exposed: tuple[float, float]
-) -> Health:
+def _dropped(gate: Gate, state: GateState) -> GateState:
+    """A gate without its evidence, which may have been against it."""
+    stake = None if state.stake is None else state.stake * min(1.0, state.process.value)
+    process = gate.start().process
+    return replace(state, process=process, stake=stake, step=NOTHING, pending_seconds=0.0)
+
+
+def _health(state: JudgeState, look: _Look) -> Health:
     """Failures while stable is beyond the limit itself say nothing about the candidate."""
     health = with_interval(
         state.health,
-        stable=interval.stable,
-        candidate=interval.candidate,
-        exposed=exposed,
+        candidate=look.interval.candidate,
+        independent=look.view.independent,
+        at_risk=look.view.at_risk,
         limit=rate_of(state.settings.error_threshold_percent),
     )
-    sick = stable_near_limit(gate, ERROR_LIMIT, state.slots, share=1.0)
-    return without_absolute(health) if sick else health
-
-
-def _exposed(state: JudgeState, interval: Interval) -> tuple[float, float]:
-    """(stable, candidate) requests that could fail in this interval: new ones, and open ones."""
-    stable = sum(slot.stable for slot in state.slots)
-    candidate = sum(slot.candidate for slot in state.slots)
-    return (
-        interval.stable.requests + min(state.open_stable, stable),
-        interval.candidate.requests + min(state.open_candidate, candidate),
-    )
+    limit = next(gate for gate in look.gates if gate.name == "error_limit")
+    return without_absolute(health) if look.recent.near_limit(limit, share=1.0) else health
 
 
 def _still_open(before: int, arm: Arm) -> int:
     if not arm.latency_counts:
         return 0
-    return before + arm.requests - arm.errors - sum(arm.latency_counts)
+    return max(before + arm.requests - arm.errors - sum(arm.latency_counts), 0)
 
 
-def _added(histogram: tuple[int, ...], latencies: Sequence[int]) -> tuple[int, ...]:
-    if not latencies:
-        return histogram
-    return tuple(map(operator.add, histogram, latencies))
+def _added(histograms: Mapping[str, tuple[int, ...]], stable: Arm) -> Mapping[str, tuple[int, ...]]:
+    new = {name: histogram_of(stable, name) for name in (LATENCY, *stable.histograms)}
+    added = dict(histograms)
+    for name, counts in new.items():
+        if counts:
+            before = histograms.get(name)
+            added[name] = tuple(counts if before is None else map(operator.add, before, counts))
+    return added

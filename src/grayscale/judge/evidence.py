@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
+_OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
 _LATER_STARTS = 400
 _CEILING = 1e200
@@ -77,6 +78,31 @@ def relative_log_ratios(
     ]
 
 
+def block_log_ratios(
+    bad: tuple[int, int], total: tuple[float, float], *, stable_rate: float, ratios: Sequence[float]
+) -> list[float]:
+    """Odds of candidate to stable for what is common: each of `ratios` against 1 at most.
+
+    Turner, Ly & Grunwald (arXiv:2106.02693): with p the alternative's rates and p0 their mean over
+    the block, the product of p/p0 expects 1 at most whatever the common rate is (by the inequality
+    of means), and less if the candidate's is lower. `stable_rate` is a guess from the past: a
+    wrong one costs power, never validity.
+    """
+    everything = sum(total)
+    if not all(total):
+        return [0.0] * len(ratios)
+    stable = min(max(stable_rate, 0.01), 0.99)
+    answers = []
+    for ratio in ratios:
+        candidate = ratio * stable / (1 - stable + ratio * stable)
+        mean = (total[0] * stable + total[1] * candidate) / everything
+        answers.append(
+            _bernoulli(bad[0], total[0], stable / mean, (1 - stable) / (1 - mean))
+            + _bernoulli(bad[1], total[1], candidate / mean, (1 - candidate) / (1 - mean))
+        )
+    return answers
+
+
 def absolute_log_ratios(
     bad: int, total: int, *, null: float, rates: Sequence[float]
 ) -> list[float]:
@@ -93,6 +119,20 @@ def rates_above(limit: float) -> tuple[float, ...]:
     return (*near, limit + (1 - limit) * 0.5, limit + (1 - limit) * 0.9)
 
 
+def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
+    """How much likelier another split than the intended one makes these counts of requests.
+
+    A mixture of odds 1.5 and 3 times too high or too low; smaller deviations are let pass.
+    """
+    share = weight_percent / 100
+    if not 0 < share < 1:
+        return 1.0
+    log_ratios = relative_log_ratios(
+        (stable, candidate), (1 - share, share), null=1.0, ratios=_OTHER_SPLITS
+    )
+    return sum(map(_bounded_exp, log_ratios)) / len(log_ratios)
+
+
 def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
     """Fisher's exact test: how likely the candidate, no worse, has that many of the bad ones.
 
@@ -107,6 +147,10 @@ def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
         for k in range(max(bad[1], all_bad - total[0]), min(all_bad, total[1]) + 1)
     )
     return min(math.fsum(terms), 1.0)
+
+
+def _bernoulli(bad: int, total: float, if_bad: float, if_good: float) -> float:
+    return bad * math.log(if_bad) + (total - bad) * math.log(if_good)
 
 
 def _share(ratio: float, total: tuple[float, float]) -> float:

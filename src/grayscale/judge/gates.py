@@ -1,153 +1,120 @@
-"""The gates: which requests are bad by each, and what the counts say against the candidate."""
+"""The gates: the questions that a candidate is asked, and how much each of them weighs."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
 from typing import Literal
 
 from grayscale.judge.evidence import (
     WORSE_RATIOS,
     absolute_log_ratios,
+    block_log_ratios,
     fresh,
     rates_above,
     relative_log_ratios,
 )
+from grayscale.judge.measures import (
+    LATENCY,
+    Above,
+    AbovePast,
+    AllFailures,
+    Answers,
+    Beside,
+    Callers,
+    Codes,
+    Failures,
+    Measure,
+    View,
+)
 from grayscale.judge.state import Counts, GateState
-from grayscale.judge.values import LATENCY_EDGES_MS, Interval, Rule, Settings
+from grayscale.judge.values import Rule, Settings
 
-Measure = Literal["errors", "codes", "rejected", "client_gone", "slower", "past_quantile", "none"]
+Kind = Literal["rare", "common", "limit", "history"]
 
-ERROR_LIMIT = 3
-"""The place of the gate that holds the plan's error limit."""
-
-_TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
-_MIN_PAST_LATENCIES = 200
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
-_TAIL_BY_METRIC = {"p50_latency_ms": 0.5, "p95_latency_ms": 0.05, "p99_latency_ms": 0.01}
+_SIGNAL_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One question about the candidate.
 
-    A gate with a `limit_rate` is absolute: the share of bad requests must not exceed it. One
-    without compares with stable. `bound` is the latency limit in ms, or the quantile of stable's
-    past; `weight` is the gate's share in the combined evidence.
+    `rare` and `common` compare with stable (by how often something rare, or common, happens), a
+    `limit` is absolute: the share of bad requests must not exceed `limit_rate`; `history` is a
+    limit that stable's past sets. `weight` is the gate's share in the combined evidence; `settles`
+    says that a version's warm-up may mislead it.
     """
 
     name: str
-    measure: Measure
+    kind: Kind
     weight: float
+    measure: Measure
     limit_rate: float | None = None
-    bound: float = 0.0
-    codes: tuple[int, ...] = ()
+    settles: bool = False
 
     @property
-    def about_latency(self) -> bool:
-        """Whether a version's warm-up may mislead this gate."""
-        return self.measure in {"slower", "past_quantile"}
-
-    @property
-    def among_own(self) -> bool:
-        """Whether its counts hold all requests at risk, and not only those that have ended."""
-        return self.about_latency or self.measure in {"rejected", "client_gone"}
+    def absolute(self) -> bool:
+        """Whether it looks at the candidate alone, and blame needs a comparison."""
+        return self.kind in {"limit", "history"}
 
     def start(self) -> GateState:
         """The gate before any counts."""
-        alternatives = len(self._rates()) if self.limit_rate is not None else len(WORSE_RATIOS)
+        alternatives = len(rates_above(0.05)) if self.absolute else len(WORSE_RATIOS)
         return GateState(fresh(alternatives))
 
-    def _rates(self) -> tuple[float, ...]:
-        return rates_above(self.limit_rate or 0.0)
+    def weighed(
+        self, state: GateState, counts: Counts, view: View, limit_rate: float | None
+    ) -> GateState:
+        """The state after one interval's counts; `limit_rate` is the limit that holds now."""
+        ratios = self._log_ratios(counts, view, limit_rate)
+        if ratios is None:
+            return state
+        power = 1.0 if self.absolute else state.noise.power
+        return replace(state, process=state.process.after([ratio * power for ratio in ratios]))
 
-    def weighed(self, state: GateState, counts: Counts, exposed: tuple[float, float]) -> GateState:
-        """The state after one interval's counts; `exposed` are (stable, candidate) at risk."""
-        if self.limit_rate is not None:
-            if not counts.candidate:
-                return state
-            ratios = absolute_log_ratios(
-                counts.candidate_bad, counts.candidate, null=self.limit_rate, rates=self._rates()
+    def _log_ratios(
+        self, counts: Counts, view: View, limit_rate: float | None
+    ) -> Sequence[float] | None:
+        bad, total = (counts.stable_bad, counts.candidate_bad), (counts.stable, counts.candidate)
+        if self.absolute:
+            if limit_rate is None or not counts.candidate:
+                return None
+            return absolute_log_ratios(
+                counts.candidate_bad,
+                counts.candidate,
+                null=limit_rate,
+                rates=rates_above(limit_rate),
             )
-        else:
-            if not counts.stable_bad + counts.candidate_bad:
-                return state
-            bad = (counts.stable_bad, counts.candidate_bad)
-            ratios = relative_log_ratios(bad, exposed, null=1.0, ratios=WORSE_RATIOS)
-        return replace(state, process=state.process.after(ratios))
+        if isinstance(self.measure, AbovePast) and self.kind == "common":
+            return block_log_ratios(
+                bad, total, stable_rate=self.measure.expected(view), ratios=WORSE_RATIOS
+            )
+        if not sum(bad):
+            return None
+        at_risk = view.at_risk if isinstance(self.measure, Failures) else total
+        return relative_log_ratios(bad, at_risk, null=1.0, ratios=WORSE_RATIOS)
 
 
 @lru_cache(maxsize=64)
 def gates_of(settings: Settings) -> tuple[Gate, ...]:
     """The gates that a release must pass."""
-    return (
-        Gate("errors", "errors", 0.4),
-        Gate("p95", "past_quantile", 0.3, bound=0.95),
-        Gate("p50", "past_quantile", 0.1, bound=0.5),
-        Gate("error_limit", "errors", 0.1, rate_of(settings.error_threshold_percent)),
-        Gate("latency_limit", "slower", 0.1, 0.05, settings.latency_threshold_ms),
-        Gate("rejected", "rejected", 0.1),
-        Gate("client_gone", "client_gone", 0.05),
-        *(_rule_gate(rule) for rule in settings.rules),
+    limit = rate_of(settings.error_threshold_percent)
+    core = (
+        Gate("errors", "rare", 0.4, Failures()),
+        Gate("callers", "rare", 0.4, Callers()),
+        Gate("p95", "rare", 0.3, _past(LATENCY, 0.95, "slower"), settles=True),
+        Gate("p50", "common", 0.2, _past(LATENCY, 0.5, "slower"), settles=True),
+        Gate("error_limit", "limit", 0.1, AllFailures(), limit),
+        Gate("latency_limit", "limit", 0.1, _slow(settings.latency_threshold_ms), 0.05, True),
+        Gate("history", "history", 0.15, AllFailures()),
+        Gate("rejected", "rare", 0.1, Beside("rejected", "were rejected")),
+        Gate("client_gone", "rare", 0.05, Beside("client_gone", "were given up by their callers")),
     )
-
-
-def counts_of(
-    gate: Gate, interval: Interval, histogram: Sequence[int], *, candidate_total: int
-) -> Counts | None:
-    """A gate's counts of one interval, None if its signal is not there.
-
-    `candidate_total` are the candidate's requests that failures are counted against; `histogram`
-    are stable's latencies before this interval.
-    """
-    stable, candidate = interval.stable, interval.candidate
-    stable_total = max(stable.requests, stable.errors)
-    match gate.measure:
-        case "errors":
-            return Counts(stable.errors, stable_total, candidate.errors, candidate_total)
-        case "codes" if stable.by_code is not None and candidate.by_code is not None:
-            bad = [
-                sum(codes.get(code, 0) for code in gate.codes)
-                for codes in (stable.by_code, candidate.by_code)
-            ]
-            return Counts(bad[0], stable_total, bad[1], candidate_total)
-        case "rejected" | "client_gone":
-            return _beside(interval, gate.measure)
-        case "slower":
-            cut = bisect_left(LATENCY_EDGES_MS, gate.bound)
-            return _slower(interval, cut, cut)
-        case "past_quantile":
-            past = _quantile_bucket(histogram, gate.bound)
-            return None if past is None else _slower(interval, past, past + _TOLERATED_BUCKETS)
-        case _:
-            return None
-
-
-def _beside(interval: Interval, what: Literal["rejected", "client_gone"]) -> Counts:
-    """Requests that ended outside the error rate, among all."""
-    stable, candidate = getattr(interval.stable, what), getattr(interval.candidate, what)
-    return Counts(
-        stable,
-        max(interval.stable.requests, interval.stable.errors) + stable,
-        candidate,
-        max(interval.candidate.requests, interval.candidate.errors) + candidate,
-    )
-
-
-def _rule_gate(rule: Rule) -> Gate:
-    name, weight = f"rule {rule.name}", _RULE_WEIGHT if rule.rolls_back else 0.0
-    if rule.metric == "error_rate":
-        return Gate(name, "errors", weight, rate_of(rule.limit))
-    if rule.metric == "error_code":
-        return Gate(name, "codes", weight, codes=rule.codes)
-    tail = _TAIL_BY_METRIC.get(rule.metric)
-    if tail is None:
-        return Gate(name, "none", weight)
-    return Gate(name, "slower", weight, tail, rule.limit)
+    optional = (gate for gate in _OPTIONAL if gate.name not in settings.switched_off)
+    return (*core, *optional, *(_rule_gate(rule) for rule in settings.rules))
 
 
 def rate_of(percent: float) -> float:
@@ -155,21 +122,77 @@ def rate_of(percent: float) -> float:
     return min(max(percent / 100, 0.001), _HIGHEST_LIMIT)
 
 
-def _slower(interval: Interval, stable_cut: int, candidate_cut: int) -> Counts | None:
-    stable, candidate = interval.stable.latency_counts, interval.candidate.latency_counts
-    if not stable and not candidate:
-        return None
-    return Counts(
-        sum(stable[stable_cut + 1 :]),
-        sum(stable),
-        sum(candidate[candidate_cut + 1 :]),
-        sum(candidate),
-    )
+def _past(histogram: str, quantile: float, worse: str, what: str = "") -> AbovePast:
+    name = f"p{quantile * 100:g}{what}"
+    return AbovePast(histogram, quantile, f"were {worse} than stable's past {name}")
 
 
-def _quantile_bucket(histogram: Sequence[int], quantile: float) -> int | None:
-    """The bucket that stable's past quantile falls into; None before there is enough past."""
-    cumulative = list(accumulate(histogram))
-    if cumulative[-1] < _MIN_PAST_LATENCIES:
-        return None
-    return bisect_left(cumulative, quantile * cumulative[-1])
+def _slow(bound_ms: float) -> Above:
+    return Above(LATENCY, bound_ms, f"took longer than {bound_ms:g} ms")
+
+
+def _signal(name: str, signal: str, bad: str) -> Gate:
+    return Gate(name, "rare", _SIGNAL_WEIGHT, Answers(signal, bad))
+
+
+_SIGNALS = {
+    "refusals": ("refusal", "were answered with a refusal"),
+    "empty_answers": ("empty_answer", "were answered with nothing"),
+    "truncations": ("truncation", "were cut short by the token limit"),
+    "invalid_json": ("invalid_json", "were answered with invalid JSON"),
+    "invalid_tool_calls": ("invalid_tool_call", "called tools in a way that cannot work"),
+    "stream_aborts": ("stream_abort", "broke off in mid-answer"),
+}
+
+_OPTIONAL = (
+    Gate(
+        "ttft_p95", "rare", 0.05, _past("ttft", 0.95, "slower", " to the first token"), None, True
+    ),
+    Gate(
+        "ttft_p50", "common", 0.1, _past("ttft", 0.5, "slower", " to the first token"), None, True
+    ),
+    Gate("token_speed", "common", 0.05, _past("token_ms", 0.5, "slower", " per token"), None, True),
+    Gate("cost", "common", 0.05, _past("cost", 0.5, "dearer", " of cost")),
+    *(_signal(name, signal, bad) for name, (signal, bad) in _SIGNALS.items()),
+)
+
+OPTIONAL_GATES = tuple(gate.name for gate in _OPTIONAL)
+"""The gates that a plan may switch off."""
+
+
+def _rule_gate(rule: Rule) -> Gate:
+    name, weight = f"rule {rule.name}", _RULE_WEIGHT if rule.rolls_back else 0.0
+    metric = rule.metric
+    if metric == "error_code":
+        return Gate(name, "rare", weight, Codes(rule.codes))
+    if metric == "error_rate":
+        return Gate(name, "limit", weight, AllFailures(), rate_of(rule.limit))
+    if metric.endswith("_rate"):
+        return _rate_rule(name, weight, metric.removesuffix("_rate"), rule.limit)
+    return _bound_rule(name, weight, metric, rule.limit)
+
+
+def _rate_rule(name: str, weight: float, signal: str, percent: float) -> Gate:
+    known = dict(_SIGNALS.values())
+    bad = known.get(signal, f"showed {signal}")
+    measure = Answers(signal, bad, independent=False)
+    return Gate(name, "limit", weight, measure, rate_of(percent))
+
+
+def _bound_rule(name: str, weight: float, metric: str, limit: float) -> Gate:
+    """A rule on a quantile: the share beyond the limit must not exceed the quantile's tail."""
+    if metric == "tokens_per_second":
+        measure = Above("token_ms", 1000 / limit if limit else 0.0, f"had under {limit:g} tokens/s")
+        return Gate(name, "limit", weight, measure, 0.5, settles=True)
+    if metric == "cost_per_request_usd":
+        measure = Above("cost", limit / _COST_UNIT_USD, f"cost more than {limit:g} USD")
+        return Gate(name, "limit", weight, measure, 0.5)
+    histogram = "ttft" if metric.startswith("ttft_") else LATENCY
+    tail = next((tail for part, tail in _TAILS.items() if part in metric), 0.5)
+    known = metric.endswith("_ms") and any(part in metric for part in _TAILS)
+    measure = Above(histogram if known else metric, limit, f"took longer than {limit:g} ms")
+    return Gate(name, "limit", weight, measure, tail, settles=True)
+
+
+_TAILS = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
+_COST_UNIT_USD = 1e-5

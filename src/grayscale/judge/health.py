@@ -25,7 +25,12 @@ NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
 
 
 def with_interval(
-    health: Health, *, stable: Arm, candidate: Arm, exposed: tuple[float, float], limit: float
+    health: Health,
+    *,
+    candidate: Arm,
+    independent: tuple[Arm, Arm],
+    at_risk: tuple[float, float],
+    limit: float,
 ) -> Health:
     """The evidence after one more interval; only candidate requests whose end is known count."""
     answered = sum(candidate.latency_counts)
@@ -35,7 +40,10 @@ def with_interval(
         candidate.errors, resolved, null=limit, rates=[limit * share for share in _BETTER_RATES]
     )
     relative = relative_log_ratios(
-        (stable.errors, candidate.errors), exposed, null=_DOUBLED, ratios=_NOT_WORSE_RATIOS
+        (independent[0].errors, independent[1].errors),
+        at_risk,
+        null=_DOUBLED,
+        ratios=_NOT_WORSE_RATIOS,
     )
     return replace(
         health,

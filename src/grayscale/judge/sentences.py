@@ -15,10 +15,10 @@ def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float
     """Why the candidate is taken away; `gate` is the one that said most."""
     in_step = gate_state.step.candidate >= _ENOUGH_IN_STEP
     counts = gate_state.step if in_step else gate_state.total
-    against = "within the limit" if gate.limit_rate is not None else "as good as stable"
+    against = "within the limit" if gate.kind == "limit" else "as good as stable"
     return (
         f"Rolled back after {duration(state.seconds)} at {state.weight_percent:g} %: "
-        f"{_compared(counts, _bad(gate))}{_limit(gate)}; a version {against} would look "
+        f"{_compared(counts, gate.measure.bad)}{_limit(gate)}; a version {against} would look "
         f"this bad at most once in {_times(e_value)} releases."
     )
 
@@ -60,7 +60,7 @@ def not_excluded(state: JudgeState) -> str:
 def above_limit(state: JudgeState, gate: Gate, counts: Counts) -> str:
     """The candidate is beyond a limit, but it may be chance."""
     return (
-        f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, _bad(gate))}"
+        f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, gate.measure.bad)}"
         f"{_limit(gate)}; it may be chance, more requests will tell."
     )
 
@@ -85,16 +85,19 @@ def upstream(state: JudgeState, gate: Gate, counts: Counts) -> str:
     """Stable is beyond a limit itself."""
     return (
         f"On hold at {state.weight_percent:g} %: in the last two minutes "
-        f"{_compared(counts, _bad(gate))}{_limit(gate)}; stable itself is beyond it, so "
+        f"{_compared(counts, gate.measure.bad)}{_limit(gate)}; stable itself is beyond it, so "
         "the upstream is the likely cause."
     )
 
 
-def missing(state: JudgeState, arm: str) -> str:
-    """A version gets no requests in spite of its weight."""
-    share = state.weight_percent if arm == "candidate" else 100 - state.weight_percent
-    name = "the candidate" if arm == "candidate" else "stable"
-    return f"On hold: {name} should have {share:g} % of the requests, but has had none at all."
+def other_split(state: JudgeState, stable: int, candidate: int) -> str:
+    """The requests do not follow the weights."""
+    total, weight = stable + candidate, state.weight_percent
+    return (
+        f"On hold: of the last {total:,} requests the candidate has had {candidate:,} "
+        f"({_percent(candidate / total)}) instead of {weight:g} %; the split that the plan "
+        "wants is not the split that callers get."
+    )
 
 
 def unverified(state: JudgeState) -> str:
@@ -125,22 +128,6 @@ def _compared(counts: Counts, what: str) -> str:
         f"({_percent(counts.candidate_rate)}) against {counts.stable_bad:,} of {counts.stable:,} "
         f"on stable ({_percent(counts.stable_rate)})"
     )
-
-
-def _bad(gate: Gate) -> str:
-    match gate.measure:
-        case "slower":
-            return f"took longer than {gate.bound:g} ms"
-        case "past_quantile":
-            return f"were slower than stable's past p{gate.bound * 100:g}"
-        case "rejected":
-            return "were rejected"
-        case "client_gone":
-            return "were given up by their callers"
-        case "codes":
-            return f"answered {', '.join(str(code) for code in gate.codes)}"
-        case _:
-            return "failed"
 
 
 def _limit(gate: Gate) -> str:

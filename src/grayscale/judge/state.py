@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
 from grayscale.judge.values import BUCKETS, Cause, Outcome, Rule, Settings, Verdict
+
+_MIN_PAIRS = 5
+_PRIOR_PAIRS = 10
+_LARGEST_SQUARE = 16.0
+_WINDOW_SECONDS = 120.0
+_MIN_WINDOW = 50
+_MIN_HISTORY = 200
+_LOWEST_LIMIT = 0.003
+_HIGHEST_LIMIT = 0.99
 
 
 class Counts(NamedTuple):
@@ -37,27 +47,104 @@ NOTHING = Counts()
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """How much more than by chance stable's own counts differ between neighbouring intervals.
+
+    `squares` sums squared standardised differences (each at most 16) over `pairs` of neighbours;
+    `bad` and `total` are the last interval's.
+    """
+
+    squares: float = 0.0
+    pairs: int = 0
+    bad: int = 0
+    total: int = 0
+
+    @property
+    def power(self) -> float:
+        """The exponent that makes likelihood ratios of clustered counts honest: 1/dispersion.
+
+        A ratio to a power of at most 1 still expects 1 at most (Jensen). The dispersion must stand
+        out from chance by a standard error first.
+        """
+        if self.pairs < _MIN_PAIRS:
+            return 1.0
+        mean = (self.squares + _PRIOR_PAIRS) / (self.pairs + _PRIOR_PAIRS)
+        return 1 / max(1.0, mean - math.sqrt(2 / self.pairs))
+
+    def after(self, bad: int, total: int) -> Noise:
+        """With one more interval of stable's counts."""
+        if not total:
+            return self
+        both, everything = self.bad + bad, self.total + total
+        if not self.total or not 0 < both < everything:
+            return Noise(self.squares, self.pairs, bad, total)
+        rate = both / everything
+        difference = bad / total - self.bad / self.total
+        square = difference**2 / (rate * (1 - rate) * (1 / total + 1 / self.total))
+        return Noise(self.squares + min(square, _LARGEST_SQUARE), self.pairs + 1, bad, total)
+
+
+@dataclass(frozen=True, slots=True)
 class GateState:
     """A gate's evidence, its counts in this step and in all, and how long it has waited.
 
+    `stake` is the share of the capital that bets on this gate, None before it has anything to say.
     `pending_seconds`: how long its evidence has been enough, but the blame unclear.
     """
 
     process: EProcess
+    stake: float | None = None
     step: Counts = NOTHING
     total: Counts = NOTHING
     pending_seconds: float = 0.0
-    measured: bool = False
+    noise: Noise = Noise()
+
+    @property
+    def measured(self) -> bool:
+        """Whether its signal is there."""
+        return self.total.stable > 0 or self.total.candidate > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A few recent seconds of this step: started requests, and the counts of each gate."""
+    """A few recent seconds of this step.
+
+    `stable` and `candidate` are independent requests that started; `limits` and `apart` the counts
+    of each absolute gate over all requests, and over the independent ones.
+    """
 
     seconds: float
     stable: int
     candidate: int
-    gates: tuple[Counts, ...]
+    limits: Mapping[str, Counts]
+    apart: Mapping[str, Counts]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What stable was like in this release: all its requests, and its worst two minutes."""
+
+    errors: int = 0
+    requests: int = 0
+    worst_rate: float = 0.0
+    window: tuple[tuple[float, int, int], ...] = ()
+
+    def after(self, seconds: float, errors: int, requests: int) -> History:
+        """With one more interval; `window` holds (seconds, errors, requests) of two minutes."""
+        window = (*self.window, (seconds, errors, requests))
+        while len(window) > 1 and sum(slot[0] for slot in window[1:]) >= _WINDOW_SECONDS:
+            window = window[1:]
+        bad, total = sum(slot[1] for slot in window), sum(slot[2] for slot in window)
+        worst = max(self.worst_rate, bad / total) if total >= _MIN_WINDOW else self.worst_rate
+        return History(self.errors + errors, self.requests + requests, worst, window)
+
+    @property
+    def limit_rate(self) -> float | None:
+        """The failure rate that would be news: twice the mean, or more than the worst; if known."""
+        if self.requests < _MIN_HISTORY:
+            return None
+        twice = 2 * self.errors / self.requests
+        return min(max(twice, self.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +161,9 @@ class Health:
 class JudgeState:
     """The judge's whole memory; `advance` makes the next one.
 
-    `open_stable` and `open_candidate` are requests whose end is not known yet; `debt` are
-    candidate failures of requests that an earlier interval took for good ones.
+    `open_stable` and `open_candidate` are independent requests whose end is not known yet; `debt`
+    are candidate failures of requests that an earlier interval took for good ones. `histograms`
+    are stable's past ones.
     """
 
     settings: Settings
@@ -88,23 +176,21 @@ class JudgeState:
     open_stable: int = 0
     open_candidate: int = 0
     debt: int = 0
-    histogram: tuple[int, ...] = (0,) * BUCKETS
+    histograms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    history: History = History()
     slots: tuple[Slot, ...] = ()
     harm: Verdict | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
         """The state as a JSON value."""
-        data = asdict(replace(self, histogram=()))
-        data["histogram"] = {str(i): count for i, count in enumerate(self.histogram) if count}
+        data = asdict(replace(self, histograms={}))
+        data["histograms"] = {name: _sparse(counts) for name, counts in self.histograms.items()}
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JudgeState:
         """The state that `to_json` wrote."""
         harm = data["harm"]
-        histogram = [0] * BUCKETS
-        for bucket, count in data["histogram"].items():
-            histogram[int(bucket)] = count
         read = {
             **data,
             "settings": _settings(data["settings"]),
@@ -115,7 +201,8 @@ class JudgeState:
                 data["health"]["resolved"],
                 data["health"]["bad"],
             ),
-            "histogram": tuple(histogram),
+            "histograms": {name: _dense(counts) for name, counts in data["histograms"].items()},
+            "history": _history(data["history"]),
             "slots": tuple(_slot(slot) for slot in data["slots"]),
             "harm": None if harm is None else _verdict(harm),
         }
@@ -124,23 +211,42 @@ class JudgeState:
 
 def _settings(data: Mapping[str, Any]) -> Settings:
     rules = tuple(Rule(**{**rule, "codes": tuple(rule["codes"])}) for rule in data["rules"])
-    return Settings(**{**data, "rules": rules})
+    return Settings(**{**data, "rules": rules, "switched_off": tuple(data["switched_off"])})
 
 
 def _gate(data: Mapping[str, Any]) -> GateState:
     process = data["process"]
     return GateState(
         process=EProcess(tuple(process["masses"]), process["rest"], process["intervals"]),
+        stake=data["stake"],
         step=Counts(*data["step"]),
         total=Counts(*data["total"]),
         pending_seconds=data["pending_seconds"],
-        measured=data["measured"],
+        noise=Noise(**data["noise"]),
     )
 
 
 def _slot(data: Mapping[str, Any]) -> Slot:
-    gates = tuple(Counts(*counts) for counts in data["gates"])
-    return Slot(data["seconds"], data["stable"], data["candidate"], gates)
+    limits, apart = (
+        {name: Counts(*counts) for name, counts in data[which].items()}
+        for which in ("limits", "apart")
+    )
+    return Slot(data["seconds"], data["stable"], data["candidate"], limits, apart)
+
+
+def _history(data: Mapping[str, Any]) -> History:
+    return History(**{**data, "window": tuple(tuple(slot) for slot in data["window"])})
+
+
+def _sparse(counts: Sequence[int]) -> dict[str, int]:
+    return {str(bucket): count for bucket, count in enumerate(counts) if count}
+
+
+def _dense(counts: Mapping[str, int]) -> tuple[int, ...]:
+    dense = [0] * BUCKETS
+    for bucket, count in counts.items():
+        dense[int(bucket)] = count
+    return tuple(dense)
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:

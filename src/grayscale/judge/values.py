@@ -122,7 +122,8 @@ class Settings:
     """What the judge holds a candidate to.
 
     `alpha` bounds the chance that a release as good as stable is called harmful, over all looks
-    and gates together. Latencies of the first `latency_warmup_seconds` are not judged.
+    and gates together. Latencies of the first `latency_warmup_seconds` are not judged. Optional
+    gates named in `switched_off` are left out.
     """
 
     error_threshold_percent: float = 5.0
@@ -131,6 +132,7 @@ class Settings:
     min_requests: int = 60
     latency_warmup_seconds: float = 60.0
     rules: tuple[Rule, ...] = ()
+    switched_off: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bounds = {

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from grayscale.judge import sentences
-from grayscale.judge.blame import candidate_to_blame, missing_arm, recent, stable_near_limit
+from grayscale.judge.blame import Recent
 from grayscale.judge.gates import Gate
 from grayscale.judge.health import NEEDED_E_VALUE, below_limit, not_doubled
-from grayscale.judge.state import Counts, GateState, JudgeState
+from grayscale.judge.state import NOTHING, Counts, GateState, JudgeState
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
-_COMPARED_SECONDS = 60.0
 _SUSPICION = 0.25  # of the evidence that makes harmful: more than that is not healthy either
 
 
@@ -26,17 +25,33 @@ class Weighed:
     e_value: float
     blamed: bool
 
+    @property
+    def capital(self) -> float:
+        """Its part of the combined evidence."""
+        return (self.state.stake or 0.0) * self.e_value
 
-def judged(state: JudgeState, interval: Interval, gates: tuple[Gate, ...]) -> Verdict:
-    """The verdict on what the state has learnt, this interval included."""
-    weighed = [_blamed(state, index, gate) for index, gate in enumerate(gates)]
-    combined = _combined(weighed)
+    @property
+    def is_rule(self) -> bool:
+        """Whether the plan wrote it."""
+        return self.gate.name.startswith("rule ")
+
+
+def judged(
+    state: JudgeState, interval: Interval, gates: tuple[Gate, ...], recent: Recent
+) -> Verdict:
+    """The verdict on what the state has learnt, this interval included.
+
+    The evidence is the weighted mean of the gates' e-values: an e-value, however they depend on
+    each other (Vovk & Wang, 2021).
+    """
+    weighed = _all_weighed(state, gates, recent)
+    combined = sum(one.capital for one in weighed)
     evidence = _evidence(state, weighed, combined)
     if combined * state.settings.alpha >= 1:
-        leading = max(weighed, key=lambda one: one.gate.weight * one.e_value)
+        leading = max(weighed, key=lambda one: one.capital)
         sentence = sentences.harmful(state, leading.gate, leading.state, combined)
         return Verdict(Outcome.HARMFUL, Cause.CANDIDATE, sentence, evidence)
-    obstacle = _obstacle(state, interval, weighed, combined)
+    obstacle = _obstacle(state, interval, weighed, combined, recent)
     if obstacle is not None:
         cause, sentence = obstacle
         return Verdict(Outcome.INCONCLUSIVE, cause, sentence, evidence)
@@ -49,35 +64,39 @@ def stale(interval: Interval) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, Cause.STALE_METRICS, sentence, {})
 
 
-def _blamed(state: JudgeState, index: int, gate: Gate) -> Weighed:
+def _all_weighed(state: JudgeState, gates: tuple[Gate, ...], recent: Recent) -> list[Weighed]:
     """Relative evidence blames by itself; absolute evidence does after a comparison."""
-    own = state.gates[index]
-    value = own.process.value
-    if gate.limit_rate is None or value <= 1:
-        return Weighed(gate, own, value, blamed=True)
-    counts = recent(state.slots, index, _COMPARED_SECONDS)
-    blamed = candidate_to_blame(own, counts, weight_percent=state.weight_percent)
-    return Weighed(gate, own, value if blamed else 1.0, blamed)
-
-
-def _combined(weighed: list[Weighed]) -> float:
-    """The weighted mean of the gates' e-values: an e-value, however they depend on each other."""
-    total = sum(one.gate.weight for one in weighed)
-    return sum(one.gate.weight * one.e_value for one in weighed) / total
+    by_name = {gate.name: own for gate, own in zip(gates, state.gates, strict=True)}
+    callers = by_name["callers"].step if "callers" in by_name else NOTHING
+    weighed = []
+    for gate, own in zip(gates, state.gates, strict=True):
+        value = own.process.value
+        blamed = (
+            not gate.absolute
+            or value <= 1
+            or state.weight_percent >= 100
+            or recent.candidate_to_blame(gate, own, callers=callers, history=state.history)
+        )
+        weighed.append(Weighed(gate, own, value if blamed else 1.0, blamed))
+    return weighed
 
 
 def _obstacle(
-    state: JudgeState, interval: Interval, weighed: list[Weighed], combined: float
+    state: JudgeState,
+    interval: Interval,
+    weighed: list[Weighed],
+    combined: float,
+    recent: Recent,
 ) -> tuple[Cause, str] | None:
     """What stands between the candidate and `healthy`, the gravest first."""
     if not interval.split_verified:
         return Cause.SPLIT_MISMATCH, sentences.unverified(state)
-    missing = missing_arm(state.slots, state.weight_percent)
-    if missing is not None:
-        return Cause.SPLIT_MISMATCH, sentences.missing(state, missing)
-    for index, one in enumerate(weighed):
-        if stable_near_limit(one.gate, index, state.slots, share=1.0):
-            counts = recent(state.slots, index)
+    if recent.other_split(state.weight_percent):
+        sentence = sentences.other_split(state, recent.stable, recent.candidate)
+        return Cause.SPLIT_MISMATCH, sentence
+    for one in weighed:
+        if recent.near_limit(one.gate, share=1.0):
+            counts = recent.all[one.gate.name]
             return Cause.UPSTREAM, sentences.upstream(state, one.gate, counts)
     lacking = _lacking(state, weighed, combined)
     return None if lacking is None else (Cause.NOT_ENOUGH_DATA, lacking)
@@ -88,7 +107,7 @@ def _lacking(state: JudgeState, weighed: list[Weighed], combined: float) -> str 
     if state.health.resolved < state.settings.min_requests:
         return sentences.too_few(state)
     for one in weighed:
-        if one.gate.name.startswith("rule ") and not one.state.measured:
+        if one.is_rule and not one.state.measured:
             return sentences.unmeasured(state, one.gate)
     if combined * state.settings.alpha >= _SUSPICION:
         return sentences.suspicious(state, combined)
@@ -106,7 +125,7 @@ def _evidence(state: JudgeState, weighed: list[Weighed], combined: float) -> dic
     broken = [
         one.gate.name.removeprefix("rule ")
         for one in weighed
-        if one.gate.name.startswith("rule ") and one.e_value * state.settings.alpha >= 1
+        if one.is_rule and one.e_value * state.settings.alpha >= 1
     ]
     return {
         "e_value": _rounded(combined),
@@ -116,7 +135,11 @@ def _evidence(state: JudgeState, weighed: list[Weighed], combined: float) -> dic
         "candidate_requests": state.health.resolved,
         "needed_requests": state.settings.min_requests,
         "rules_broken": broken,
-        "gates": {one.gate.name: _gate_evidence(one) for one in weighed},
+        "gates": {
+            one.gate.name: _gate_evidence(one)
+            for one in weighed
+            if one.state.measured or one.is_rule
+        },
     }
 
 
@@ -125,6 +148,7 @@ def _gate_evidence(one: Weighed) -> Mapping[str, Any]:
         "e_value": _rounded(one.state.process.value),
         "blamed": one.blamed,
         "measured": one.state.measured,
+        "share": _rounded(one.state.stake or 0.0),
         "limit_percent": None if one.gate.limit_rate is None else one.gate.limit_rate * 100,
         "step": _counts(one.state.step),
         "total": _counts(one.state.total),

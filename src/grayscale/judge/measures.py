@@ -1,0 +1,241 @@
+"""What a gate counts: which requests are bad, among how many, in both arms.
+
+Measures that compare the versions look at requests that are independent of each other; those
+that hold an absolute limit look at all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal, Protocol
+
+from grayscale.judge.state import Counts
+from grayscale.judge.values import LATENCY_EDGES_MS, Arm
+
+Arms = tuple[Arm, Arm]
+"""(stable, candidate)"""
+
+LATENCY = "latency"
+_TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
+_MIN_PAST = 200
+
+
+@dataclass(slots=True)
+class Past:
+    """Stable's histograms before an interval: what a candidate's numbers are held against."""
+
+    histograms: Mapping[str, Sequence[int]]
+    _cumulated: dict[str, list[int]] = field(default_factory=dict)
+
+    def cut(self, histogram: str, quantile: float) -> int | None:
+        """The bucket that stable's past quantile falls into; None before there is enough past."""
+        cumulated = self._cumulate(histogram)
+        if not cumulated or cumulated[-1] < _MIN_PAST:
+            return None
+        return bisect_left(cumulated, quantile * cumulated[-1])
+
+    def share_above(self, histogram: str, bucket: int) -> float:
+        """The share of stable's past that lies above a bucket."""
+        cumulated = self._cumulate(histogram)
+        return 1 - cumulated[bucket] / cumulated[-1]
+
+    def _cumulate(self, histogram: str) -> list[int]:
+        known = self._cumulated.get(histogram)
+        if known is None:
+            known = list(accumulate(self.histograms.get(histogram, ())))
+            self._cumulated[histogram] = known
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One interval as measures see it.
+
+    `candidate_total` are the candidate's requests that failures are counted against; `at_risk`
+    are the independent requests (stable, candidate) that could fail in this interval.
+    """
+
+    everything: Arms
+    independent: Arms
+    candidate_total: int
+    at_risk: tuple[float, float]
+    past: Past
+
+
+class Measure(Protocol):
+    """One way to count."""
+
+    @property
+    def bad(self) -> str:
+        """What a bad request did, in words that follow "11 of 158 candidate requests"."""
+        ...
+
+    def counts(self, view: View) -> Counts | None:
+        """Bad ones and all; None if there is nothing to count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Independent requests that failed."""
+
+    bad: str = "failed"
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.independent
+        return Counts(
+            stable.errors,
+            max(stable.requests, stable.errors),
+            candidate.errors,
+            max(candidate.requests, candidate.errors),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AllFailures:
+    """Requests that failed, except where stable could not answer them either."""
+
+    bad: str = "failed"
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.everything
+        own_errors = max(candidate.errors - candidate.shared_errors, 0)
+        total = max(view.candidate_total - candidate.shared_errors, own_errors)
+        return Counts(stable.errors, max(stable.requests, stable.errors), own_errors, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Callers who failed for the first time, among those who had not failed before."""
+
+    bad: str = "belong to callers who had not failed before"
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.everything
+        if not stable.callers + candidate.callers:
+            return None
+        return Counts(
+            stable.failed_callers, stable.callers, candidate.failed_callers, candidate.callers
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Independent requests that were answered with one of these HTTP statuses."""
+
+    codes: tuple[int, ...]
+
+    @property
+    def bad(self) -> str:
+        """See Measure."""
+        return f"answered {', '.join(map(str, self.codes))}"
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.independent
+        if stable.by_code is None or candidate.by_code is None:
+            return None
+        return Counts(
+            self._bad(stable.by_code),
+            max(stable.requests, stable.errors) + stable.rejected,
+            self._bad(candidate.by_code),
+            max(candidate.requests, candidate.errors) + candidate.rejected,
+        )
+
+    def _bad(self, by_code: Mapping[int, int]) -> int:
+        return sum(by_code.get(code, 0) for code in self.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Independent requests that ended outside the error rate, among all."""
+
+    outcome: Literal["rejected", "client_gone"]
+    bad: str
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.independent
+        beside: tuple[int, int] = (getattr(stable, self.outcome), getattr(candidate, self.outcome))
+        return Counts(
+            beside[0],
+            max(stable.requests, stable.errors) + beside[0],
+            beside[1],
+            max(candidate.requests, candidate.errors) + beside[1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers with something wrong in them, by the name of the signal."""
+
+    signal: str
+    bad: str
+    independent: bool = True
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        stable, candidate = view.independent if self.independent else view.everything
+        if self.signal not in stable.signals and self.signal not in candidate.signals:
+            return None
+        return Counts(
+            *stable.signals.get(self.signal, (0, 0)), *candidate.signals.get(self.signal, (0, 0))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """Answers beyond a fixed bound, in the histogram's unit."""
+
+    histogram: str
+    bound: float
+    bad: str
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        cut = bisect_left(LATENCY_EDGES_MS, self.bound)
+        return _above(view.everything, self.histogram, cut, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class AbovePast:
+    """Independent answers beyond a quantile of stable's past, and 10 % more for the candidate."""
+
+    histogram: str
+    quantile: float
+    bad: str
+
+    def counts(self, view: View) -> Counts | None:
+        """See Measure."""
+        cut = view.past.cut(self.histogram, self.quantile)
+        if cut is None:
+            return None
+        return _above(view.independent, self.histogram, cut, cut + _TOLERATED_BUCKETS)
+
+    def expected(self, view: View) -> float:
+        """Stable's share of bad ones in its past."""
+        cut = view.past.cut(self.histogram, self.quantile)
+        return 1 - self.quantile if cut is None else view.past.share_above(self.histogram, cut)
+
+
+def histogram_of(arm: Arm, name: str) -> Sequence[int]:
+    """One of an arm's histograms; empty if nothing reports it."""
+    return arm.latency_counts if name == LATENCY else arm.histograms.get(name, ())
+
+
+def _above(arms: Arms, histogram: str, stable_cut: int, candidate_cut: int) -> Counts | None:
+    stable, candidate = (histogram_of(arm, histogram) for arm in arms)
+    if not stable and not candidate:
+        return None
+    return Counts(
+        sum(stable[stable_cut + 1 :]),
+        sum(stable),
+        sum(candidate[candidate_cut + 1 :]),
+        sum(candidate),
+    )
