@@ -20,6 +20,7 @@ _NEAR_LIMIT = 0.8
 _SIGNIFICANT = 0.02
 _SURELY_ANOTHER_SPLIT = 1e5
 _MIN_WELL = 10
+_SEEN_SECONDS = 15.0
 _WELL_RATIO = 2.0
 
 
@@ -28,14 +29,15 @@ class Recent:
     """The last two minutes of a step, summed up once per look.
 
     Each maps absolute gates to their counts: `all` over two minutes, `apart` over the independent
-    requests of the last minute, `lately` over those of the last half.
+    requests of the last minute, `lately` over those of the last half. `started` and `requests`
+    sum up the slots' own.
     """
 
     all: Mapping[str, Counts]
     apart: Mapping[str, Counts]
     lately: Mapping[str, Counts]
-    stable: int
-    candidate: int
+    started: tuple[int, int]
+    requests: tuple[int, int]
 
     @classmethod
     def of(cls, slots: tuple[Slot, ...]) -> Recent:
@@ -44,8 +46,8 @@ class Recent:
             all=_sums(slot.limits for slot in slots),
             apart=_sums(slot.apart for slot in newest(slots, _COMPARED_SECONDS)),
             lately=_sums(slot.apart for slot in newest(slots, _LATELY_SECONDS)),
-            stable=sum(slot.stable for slot in slots),
-            candidate=sum(slot.candidate for slot in slots),
+            started=_both(slot.started for slot in slots),
+            requests=_both(slot.requests for slot in slots),
         )
 
     def near_limit(self, gate: Gate, *, share: float = _NEAR_LIMIT) -> bool:
@@ -67,7 +69,7 @@ class Recent:
         """
         if gate.kind == "history":
             lately = self.lately.get(gate.name, NOTHING)
-            return state.pending_seconds > 0 and _looks_well(lately, history)
+            return state.pending_seconds >= _SEEN_SECONDS and _looks_well(lately, history)
         counts = self.apart.get(gate.name, NOTHING)
         if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
             return True
@@ -78,7 +80,7 @@ class Recent:
 
     def other_split(self, weight_percent: float) -> bool:
         """Whether the requests surely follow another split than the intended one."""
-        e_value = split_e_value(self.stable, self.candidate, weight_percent)
+        e_value = split_e_value(*self.started, weight_percent)
         return e_value >= _SURELY_ANOTHER_SPLIT
 
 
@@ -111,6 +113,13 @@ def _looks_well(counts: Counts, history: History) -> bool:
     return log_ratio >= math.log(_WELL_RATIO)
 
 
+def _both(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    stable = candidate = 0
+    for of_stable, of_candidate in pairs:
+        stable, candidate = stable + of_stable, candidate + of_candidate
+    return stable, candidate
+
+
 def _sums(all_counts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
     sums: dict[str, Counts] = {}
     for by_gate in all_counts:
@@ -124,8 +133,8 @@ def _joined(one: Slot, other: Slot) -> Slot:
     return replace(
         one,
         seconds=one.seconds + other.seconds,
-        stable=one.stable + other.stable,
-        candidate=one.candidate + other.candidate,
+        started=_both((one.started, other.started)),
+        requests=_both((one.requests, other.requests)),
         limits=_sums((one.limits, other.limits)),
         apart=_sums((one.apart, other.apart)),
     )

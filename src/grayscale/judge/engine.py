@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from grayscale.judge.blame import Recent, with_slot
 from grayscale.judge.checks import check_interval
-from grayscale.judge.gates import Gate, gates_of, rate_of
+from grayscale.judge.gates import Gate, Given, gates_of, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
 from grayscale.judge.measures import LATENCY, Past, View, histogram_of
 from grayscale.judge.state import NOTHING, Counts, GateState, Health, JudgeState, Slot
@@ -98,18 +98,10 @@ def _learn(
 
 def _view(state: JudgeState, interval: Interval) -> View:
     stable, candidate = interval.independent or (interval.stable, interval.candidate)
-    in_step = (
-        sum(slot.stable for slot in state.slots),
-        sum(slot.candidate for slot in state.slots),
-    )
     return View(
         everything=(interval.stable, interval.candidate),
         independent=(stable, candidate),
         candidate_total=max(interval.candidate.requests - state.debt, interval.candidate.errors),
-        at_risk=(
-            stable.requests + min(state.open_stable, in_step[0]),
-            candidate.requests + min(state.open_candidate, in_step[1]),
-        ),
         past=Past(state.histograms),
     )
 
@@ -127,8 +119,13 @@ def _slot(
         alone = replace(view, everything=view.independent)
         alone_counts = {gate.name: gate.measure.counts(alone) for gate in gates if gate.absolute}
         apart = {name: counts for name, counts in alone_counts.items() if counts is not None}
-    stable, candidate = (arm.requests + arm.rejected + arm.client_gone for arm in view.independent)
-    return Slot(interval.seconds, stable, candidate, limits, apart)
+    stable, candidate = view.independent
+    started = (_started(stable), _started(candidate))
+    return Slot(interval.seconds, started, (stable.requests, candidate.requests), limits, apart)
+
+
+def _started(arm: Arm) -> int:
+    return arm.requests + arm.rejected + arm.client_gone
 
 
 def _gates(state: JudgeState, look: _Look) -> tuple[GateState, ...]:
@@ -200,9 +197,9 @@ def _weighed(
         return seen
     if look.recent.near_limit(gate):
         return _dropped(gate, seen)
-    limit_rate = state.history.limit_rate if gate.kind == "history" else gate.limit_rate
+    given = Given(look.view.past, look.recent.requests, state.history.limit_rate)
     # The dispersion that counts is the past's: an interval must not choose its own weight.
-    after = gate.weighed(replace(seen, noise=before.noise), counts, look.view, limit_rate)
+    after = gate.weighed(replace(seen, noise=before.noise), counts, given)
     enough = after.process.value >= 1 / state.settings.alpha
     pending = after.pending_seconds + look.interval.seconds if enough else 0.0
     return replace(after, noise=noise, pending_seconds=pending)
@@ -221,7 +218,7 @@ def _health(state: JudgeState, look: _Look) -> Health:
         state.health,
         candidate=look.interval.candidate,
         independent=look.view.independent,
-        at_risk=look.view.at_risk,
+        at_risk=look.recent.requests,
         limit=rate_of(state.settings.error_threshold_percent),
     )
     limit = next(gate for gate in look.gates if gate.name == "error_limit")

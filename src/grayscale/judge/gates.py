@@ -26,7 +26,7 @@ from grayscale.judge.measures import (
     Codes,
     Failures,
     Measure,
-    View,
+    Past,
 )
 from grayscale.judge.state import Counts, GateState
 from grayscale.judge.values import Rule, Settings
@@ -36,6 +36,20 @@ Kind = Literal["rare", "common", "limit", "history"]
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
 _SIGNAL_WEIGHT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a gate needs to know beside its counts.
+
+    `at_risk` are the independent requests (stable, candidate) of the last two minutes: a failure
+    may be of a request that started before the interval in which it is known. `limit_rate` is
+    what stable's history sets, None before it can.
+    """
+
+    past: Past
+    at_risk: tuple[int, int]
+    limit_rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +79,18 @@ class Gate:
         alternatives = len(rates_above(0.05)) if self.absolute else len(WORSE_RATIOS)
         return GateState(fresh(alternatives))
 
-    def weighed(
-        self, state: GateState, counts: Counts, view: View, limit_rate: float | None
-    ) -> GateState:
-        """The state after one interval's counts; `limit_rate` is the limit that holds now."""
-        ratios = self._log_ratios(counts, view, limit_rate)
+    def weighed(self, state: GateState, counts: Counts, given: Given) -> GateState:
+        """The state after one interval's counts."""
+        ratios = self._log_ratios(counts, given)
         if ratios is None:
             return state
         power = 1.0 if self.absolute else state.noise.power
         return replace(state, process=state.process.after([ratio * power for ratio in ratios]))
 
-    def _log_ratios(
-        self, counts: Counts, view: View, limit_rate: float | None
-    ) -> Sequence[float] | None:
+    def _log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         bad, total = (counts.stable_bad, counts.candidate_bad), (counts.stable, counts.candidate)
         if self.absolute:
+            limit_rate = given.limit_rate if self.kind == "history" else self.limit_rate
             if limit_rate is None or not counts.candidate:
                 return None
             return absolute_log_ratios(
@@ -90,11 +101,11 @@ class Gate:
             )
         if isinstance(self.measure, AbovePast) and self.kind == "common":
             return block_log_ratios(
-                bad, total, stable_rate=self.measure.expected(view), ratios=WORSE_RATIOS
+                bad, total, stable_rate=self.measure.expected(given.past), ratios=WORSE_RATIOS
             )
         if not sum(bad):
             return None
-        at_risk = view.at_risk if isinstance(self.measure, Failures) else total
+        at_risk = given.at_risk if isinstance(self.measure, Failures | Codes) else total
         return relative_log_ratios(bad, at_risk, null=1.0, ratios=WORSE_RATIOS)
 
 

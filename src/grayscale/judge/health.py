@@ -29,7 +29,7 @@ def with_interval(
     *,
     candidate: Arm,
     independent: tuple[Arm, Arm],
-    at_risk: tuple[float, float],
+    at_risk: tuple[int, int],
     limit: float,
 ) -> Health:
     """The evidence after one more interval; only candidate requests whose end is known count."""

@@ -54,14 +54,12 @@ class Past:
 class View:
     """One interval as measures see it.
 
-    `candidate_total` are the candidate's requests that failures are counted against; `at_risk`
-    are the independent requests (stable, candidate) that could fail in this interval.
+    `candidate_total` are the candidate's requests that failures are counted against.
     """
 
     everything: Arms
     independent: Arms
     candidate_total: int
-    at_risk: tuple[float, float]
     past: Past
 
 
@@ -218,10 +216,10 @@ class AbovePast:
             return None
         return _above(view.independent, self.histogram, cut, cut + _TOLERATED_BUCKETS)
 
-    def expected(self, view: View) -> float:
+    def expected(self, past: Past) -> float:
         """Stable's share of bad ones in its past."""
-        cut = view.past.cut(self.histogram, self.quantile)
-        return 1 - self.quantile if cut is None else view.past.share_above(self.histogram, cut)
+        cut = past.cut(self.histogram, self.quantile)
+        return 1 - self.quantile if cut is None else past.share_above(self.histogram, cut)
 
 
 def histogram_of(arm: Arm, name: str) -> Sequence[int]:

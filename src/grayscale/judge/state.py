@@ -109,13 +109,14 @@ class GateState:
 class Slot:
     """A few recent seconds of this step.
 
-    `stable` and `candidate` are independent requests that started; `limits` and `apart` the counts
-    of each absolute gate over all requests, and over the independent ones.
+    Of (stable, candidate): `started` are all independent requests, `requests` those of them that
+    could fail; `limits` and `apart` the counts of each absolute gate over all requests, and over
+    the independent ones.
     """
 
     seconds: float
-    stable: int
-    candidate: int
+    started: tuple[int, int]
+    requests: tuple[int, int]
     limits: Mapping[str, Counts]
     apart: Mapping[str, Counts]
 
@@ -231,7 +232,8 @@ def _slot(data: Mapping[str, Any]) -> Slot:
         {name: Counts(*counts) for name, counts in data[which].items()}
         for which in ("limits", "apart")
     )
-    return Slot(data["seconds"], data["stable"], data["candidate"], limits, apart)
+    started, requests = tuple(data["started"]), tuple(data["requests"])
+    return Slot(data["seconds"], started, requests, limits, apart)
 
 
 def _history(data: Mapping[str, Any]) -> History:

@@ -92,7 +92,7 @@ def _obstacle(
     if not interval.split_verified:
         return Cause.SPLIT_MISMATCH, sentences.unverified(state)
     if recent.other_split(state.weight_percent):
-        sentence = sentences.other_split(state, recent.stable, recent.candidate)
+        sentence = sentences.other_split(state, *recent.started)
         return Cause.SPLIT_MISMATCH, sentence
     for one in weighed:
         if recent.near_limit(one.gate, share=1.0):
