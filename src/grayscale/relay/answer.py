@@ -69,7 +69,9 @@ class Seen(msgspec.Struct):
     calls: Sequence[ToolCall] = ()
 
 
-class _Function(msgspec.Struct):
+class Called(msgspec.Struct):
+    """What a call names, and with which arguments (text, as OpenAI has it, or an object)."""
+
     name: str | None = None
     arguments: str | dict[str, msgspec.Raw] | None = None
 
@@ -79,8 +81,8 @@ class CallPart(msgspec.Struct):
 
     index: int | None = None
     id: str | None = None
-    function: _Function | None = None
-    custom: _Function | None = None
+    function: Called | None = None
+    custom: Called | None = None
 
 
 class Message(msgspec.Struct):
@@ -108,10 +110,8 @@ class _Part(msgspec.Struct):
     refusal: str | None = None
 
 
-class _Item(msgspec.Struct):
+class _Item(Called):
     type: str | None = None
-    name: str | None = None
-    arguments: str | dict[str, msgspec.Raw] | None = None
     content: list[_Part] | str | None = None
 
 
@@ -163,18 +163,6 @@ def signals_from(seen: Seen, asked: Asked, usage: Usage | None) -> Signals:
     return Signals(usage, seen.refused, empty, seen.truncated, json_valid, tools_valid)
 
 
-def tool_call(part: CallPart) -> ToolCall:
-    """The call in a message's part; arguments that come as an object need no further look."""
-    if part.custom is not None:
-        return ToolCall(part.custom.name, None)
-    called = part.function or _Function()
-    return _call_of(called.name, called.arguments)
-
-
-def _call_of(name: str | None, arguments: str | dict[str, msgspec.Raw] | None) -> ToolCall:
-    return ToolCall(name, None if isinstance(arguments, dict) else arguments or "")
-
-
 def _is_sound(call: ToolCall, names: frozenset[str]) -> bool:
     if call.name not in names:
         return False
@@ -209,7 +197,7 @@ def _seen_in_choices(choices: list[Choice]) -> Seen:
         if number == 0 and content:
             seen.text = content if isinstance(content, str) else None
         if message.tool_calls:
-            seen.calls = [*seen.calls, *map(tool_call, message.tool_calls)]
+            seen.calls = [*seen.calls, *map(_call_in, message.tool_calls)]
         if content or message.tool_calls or _is_other(message):
             seen.present = True
         if message.refusal or choice.finish_reason == "content_filter":
@@ -217,6 +205,17 @@ def _seen_in_choices(choices: list[Choice]) -> Seen:
         if choice.finish_reason == "length":
             seen.truncated = True
     return seen
+
+
+def _call_in(part: CallPart) -> ToolCall:
+    if part.custom is not None:
+        return ToolCall(part.custom.name, None)
+    return _call_of(part.function or Called())
+
+
+def _call_of(called: Called) -> ToolCall:
+    arguments = called.arguments  # those that come as an object need no further look
+    return ToolCall(called.name, None if isinstance(arguments, dict) else arguments or "")
 
 
 def _is_other(message: Message) -> bool:
@@ -250,6 +249,6 @@ def _see_message(seen: Seen, item: _Item) -> None:
 
 def _calls_in(item: _Item) -> Iterable[ToolCall]:
     if item.type == "function_call":
-        yield _call_of(item.name, item.arguments)
+        yield _call_of(item)
     elif item.type == "custom_tool_call":
         yield ToolCall(item.name, None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from grayscale.relay.answer import UNREADABLE, CallPart, Choice, ToolCall, tool_call
+from grayscale.relay.answer import UNREADABLE, CallPart, Choice, ToolCall
 from grayscale.relay.asked import Asked
 
 MAX_GATHERED_BYTES = 1024 * 1024
+_SAYS_NOTHING = (b"", b"[DONE]")
 _BYTES_PER_CALL = 64  # so that empty calls without end are too much, too
 
 
@@ -62,16 +63,15 @@ class Gathering:
         return (self._asked.json and b'"choices"' in events) or b'"tool_calls"' in events
 
     def take(self, data: bytes) -> None:
-        """Gather what an event adds; with too much of it, or strange types, all is given up."""
+        """Gather what an event adds; all is given up if it is too much, or cannot be read."""
         if self._given_up:
             return
         try:
             chunk = _CHUNK.decode(data)
-        except msgspec.ValidationError:
-            self._give_up()
-            return
         except UNREADABLE:
-            return  # between upstream and caller
+            if data.strip() not in _SAYS_NOTHING:
+                self._give_up()
+            return
         for choice in chunk.choices or ():
             self._add(choice)
         if self._size_bytes > MAX_GATHERED_BYTES:
@@ -101,15 +101,17 @@ class Gathering:
             call = self._open[place] = _OpenCall()
             self._calls.append(call)
             self._size_bytes += _BYTES_PER_CALL
-        piece = tool_call(part)
         call.id = call.id or part.id
-        call.name = call.name or piece.name
-        if piece.arguments is None:
+        called = part.function or part.custom
+        if called is None:
+            return
+        call.name = call.name or called.name
+        if isinstance(called.arguments, str):
+            piece = called.arguments.encode()
+            call.arguments += piece
+            self._size_bytes += len(piece)
+        elif called is part.custom or called.arguments is not None:
             call.is_free = True
-        else:
-            arguments = piece.arguments.encode()
-            call.arguments += arguments
-            self._size_bytes += len(arguments)
 
     def _give_up(self) -> None:
         self._given_up = True

@@ -8,7 +8,7 @@ that carry usage, an error or an ending.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -19,7 +19,6 @@ from grayscale.relay.metering import Usage, UsageFields
 
 _BOUNDARY = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BOUNDARIES = (b"\n\n", b"\n\r\n", b"\r\r")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]|:\s*"error"|^event:\s*error', re.MULTILINE)
 _CONTENT = re.compile(
@@ -143,8 +142,8 @@ class EventScanner:
             self._refused = self._refused or b"content_filter" in reasons
             self._truncated = self._truncated or b"length" in reasons
         if self._gathering is not None and self._gathering.wants(whole):
-            for event in _events(whole):
-                self._gathering.take(_name_and_data(event)[1])
+            for data in _datas(whole):
+                self._gathering.take(data)
 
     def _look_for_content(self, whole: bytes) -> None:
         if not self.content_seen:
@@ -214,14 +213,25 @@ def _is_interesting(whole: bytes) -> bool:
 
 def _events(whole: bytes) -> Iterator[bytes]:
     start = 0
+    if b"\r" not in whole:  # as nearly always; a plain search is ten times as fast
+        while (found := whole.find(b"\n\n", start)) >= 0:
+            yield whole[start : found + 2]
+            start = found + 2
+        return
     for boundary in _BOUNDARY.finditer(whole):
         yield whole[start : boundary.end()]
         start = boundary.end()
 
 
+def _datas(whole: bytes) -> Iterable[bytes]:
+    if whole.startswith(b"data:") and whole.find(b"\n") == len(whole) - 2 and b"\r" not in whole:
+        return (whole[5:],)  # one event of one line, as most pieces are
+    return [_name_and_data(event)[1] for event in _events(whole)]
+
+
 def _name_and_data(event: bytes) -> tuple[bytes, bytes]:
     name, data = b"", []
-    for line in _LINE_END.split(event):
+    for line in event.splitlines():
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
