@@ -1,7 +1,7 @@
 """What happens when somebody cancels a release in Prefect's UI.
 
-The hook runs in the worker, if that is alive. If it is not, the relay's lease runs out and takes
-the candidate away: safety does not depend on this.
+The hook runs in the worker, if that is alive, and at once. If it is not, the relay's own look at
+the run does the same some seconds later: safety does not depend on this.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from grayscale.control import Control, connection_from
+from grayscale.control import Control, OnBehalf, connection_from
 from tasks.runs import release_of
+
+_SOMEBODY = "somebody"  # Prefect does not tell who
 
 
 async def take_candidate_away(
@@ -30,5 +32,7 @@ async def take_candidate_away(
         record = await control.release(release_id)
         if record.conductor.flow_run_id == str(flow_run.id) and not record.state.final:
             await control.abort(
-                release_id, note=f"flow run {flow_run.name} was cancelled in Prefect"
+                release_id,
+                note=f"its run {flow_run.name!r} was cancelled in Prefect",
+                on_behalf=OnBehalf(_SOMEBODY, via="prefect"),
             )

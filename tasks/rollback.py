@@ -24,14 +24,16 @@ class Gradual(BaseModel):
 
 @relay_task("roll back")
 async def begin_rollback(
-    *, to: str, reason: str, gradual: Gradual | None, flow_run_id: str
+    *, to: str, reason: str, requested_by: str, gradual: Gradual | None, flow_run_id: str
 ) -> dict[str, Any]:
     """Send the traffic back; the same flow run does so once."""
+    person = {"via": "prefect-form", "by": requested_by}
+    steps = {"gradual": gradual.model_dump()} if gradual else {}
     async with relay() as control:
         return await control.roll_back(
             target=to,
             reason=reason,
-            options={"gradual": gradual.model_dump()} if gradual else {},
+            options={**person, **steps},
             idempotency_key=f"flow-run:{flow_run_id}",
         )
 

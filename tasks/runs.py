@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from grayscale.release.record import ReleaseRecord
 from tasks.house import only_shown
@@ -67,8 +67,12 @@ async def name_run(record: ReleaseRecord) -> None:
 
 
 async def close_forms(release_id: str) -> None:
-    """End this release's sleeping runs: their forms would be answered in vain."""
-    await _close(release_id, [StateType.PAUSED])
+    """End this release's sleeping runs: their forms would be answered in vain.
+
+    A run that was cancelled while it slept has no process that would end it; else it stays
+    Cancelling for ever.
+    """
+    await _close(release_id, [StateType.PAUSED, StateType.CANCELLING])
 
 
 async def close_older_runs(release_id: str) -> None:
@@ -95,9 +99,13 @@ async def _close(release_id: str, states: list[StateType]) -> None:
     with only_shown():
         async with get_client() as prefect:
             for run in await prefect.read_flow_runs(flow_run_filter=_tagged(release_id, states)):
-                if str(run.id) != own_id:
-                    await prefect.set_flow_run_state(run.id, closed, force=True)
-                    await prefect.set_flow_run_name(run.id, closed_title(run.name))
+                if str(run.id) == own_id:
+                    continue
+                if run.state_type is StateType.CANCELLING:
+                    await prefect.set_flow_run_state(run.id, Cancelled(), force=True)
+                    continue
+                await prefect.set_flow_run_state(run.id, closed, force=True)
+                await prefect.set_flow_run_name(run.id, closed_title(run.name))
 
 
 def closed_title(title: str) -> str:

@@ -386,6 +386,21 @@ def test_a_rollback_and_its_status(admin: httpx.Client, relay: Relay) -> None:
     assert is_time(admin.get("/admin/rollback/status").json()["finished_at"])
 
 
+@pytest.mark.parametrize(("typed", "name"), [("Kim\x1b ", "Kim"), ("", "somebody")])
+def test_who_asked_in_prefects_form_is_on_record(one: Relay, typed: str, name: str) -> None:
+    """A rollback from the form has the name that was typed, as a claim, in every event."""
+    make_candidate(one)
+    admin = one.client()
+    admin.post("/admin/traffic/config", json={"traffic_split": {"stable": 90, "beta": 10}})
+    head = admin.get("/admin/events?limit=1000").json()["data"][-1]["id"]
+    body = {"via": "prefect-form", "by": typed}
+    assert admin.post("/admin/rollback", json=body).status_code == 200
+    actor = {"name": name, "via": "prefect-form", "verified": False}
+    told = admin.get(f"/admin/events?after={head}").json()["data"]
+    assert [event["data"]["actor"] for event in told] == [actor] * len(told) != []
+    assert admin.get("/admin/rollback/status").json()["actor"] == actor
+
+
 def test_nothing_to_roll_back_is_said(admin: httpx.Client, relay: Relay) -> None:
     """409 naming `previous` and its config; and a candidate at 0 % may still be looked at."""
     name = make_candidate(relay)

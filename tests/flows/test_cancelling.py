@@ -24,7 +24,11 @@ async def test_cancelling_the_conductor_takes_the_candidate_away(relay: FakeRela
     relay.conductor = str(run.id)
     await take_candidate_away(release, run, Cancelled())
     assert relay.there.state is State.ROLLED_BACK
-    assert "v2 · 10 % was cancelled" in str(relay.there.reason)
+    assert relay.bodies[-1] == {
+        "note": "its run 'v2 · 10 %' was cancelled in Prefect",
+        "approved_by": "somebody",
+        "via": "prefect",
+    }
 
 
 async def test_cancelling_an_outdated_run_changes_nothing(relay: FakeRelay) -> None:

@@ -58,13 +58,14 @@ async def test_a_nightly_run_goes_on_with_its_own_release(
 
 
 async def test_a_rollback_is_seen_through(relay: FakeRelay, run: Run) -> None:
-    """The run ends when the relay has carried a gradual rollback out."""
+    """The run hands in who asked, and ends when the relay has carried the rollback out."""
     gradual = {"step_size": 10, "step_delay_seconds": 1}
-    done = await run(rollback, to="previous", reason="too slow", gradual=gradual)
+    asked = {"to": "previous", "reason": "too slow", "requested_by": "Kim"}
+    done = await run(rollback, **asked, gradual=gradual)
     assert done.state is not None
     assert done.state.message == "Traffic is on previous (completed): too slow"
     assert done.name == "roll back to previous"
-    assert relay.bodies == [{"gradual": gradual}]
+    assert relay.bodies == [{"via": "prefect-form", "by": "Kim", "gradual": gradual}]
 
 
 def test_a_plan_file_is_the_ramp_of_any_version(tmp_path: Path) -> None:

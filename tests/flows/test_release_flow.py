@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.release import release
 from grayscale.prefect_api import PrefectApi
@@ -88,8 +88,9 @@ async def test_split_and_verdict_become_artifacts(relay: FakeRelay, run: Run) ->
 async def test_a_harmful_version_ends_rolled_back(relay: FakeRelay, run: Run) -> None:
     """A rollback is a completed run with that name, and its message has the verdict's sentence."""
     relay.verdicts = [HARMFUL]
-    name, message = state_of(await run(release, plan=PLAN))
-    assert name == "RolledBack"
+    done = await run(release, plan=PLAN)
+    name, message = state_of(done)
+    assert (name, done.state_type) == ("RolledBack", StateType.COMPLETED)
     assert HARMFUL.sentence in message
     assert effects(relay) == ["create_version", "set_split"]
 

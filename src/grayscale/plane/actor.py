@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+PREFECT_DOORS = frozenset({"prefect-form", "prefect"})
+NOBODY_KNOWN = "somebody"
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -22,7 +25,7 @@ class Actor:
         return asdict(self)
 
 
-PREFECT = Actor("somebody", via="prefect", verified=False)
+PREFECT = Actor(NOBODY_KNOWN, via="prefect", verified=False)
 GUARD = Actor("guard", via="guard")
 LEASE = Actor("lease", via="relay")
 RELAY = Actor("relay", via="relay")

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from grayscale.errors import GrayscaleError, Refused, StoreLost, StoreUnavailable
 from grayscale.plan import PlanError
 from grayscale.plane import configs, idempotency, snapshots
-from grayscale.plane.actor import Actor
+from grayscale.plane.actor import NOBODY_KNOWN, PREFECT_DOORS, Actor
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.plane import Plane
 from grayscale.relay.auth import authenticate
@@ -26,6 +26,7 @@ from grayscale.traffic.snapshot import Key
 _log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
+_LONGEST_NAME = 128
 Handler = Callable[["Call"], Awaitable[Response]]
 
 
@@ -42,6 +43,19 @@ class Call:
     def actor(self) -> Actor:
         """Who calls: the key's name."""
         return Actor(self.key.name, via="api")
+
+    @property
+    def person(self) -> Actor:
+        """Who decides: the key's owner, or whose word a flow hands in.
+
+        Such a name is a claim, and cut to what fits: an abort is never refused for a name.
+        """
+        via = self.text("via")
+        if via not in PREFECT_DOORS:
+            return self.actor
+        claimed = self.text("by") or self.text("approved_by") or ""
+        claimed = "".join(filter(str.isprintable, claimed)).strip()[:_LONGEST_NAME] or NOBODY_KNOWN
+        return Actor(claimed, via=via, verified=False)
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """A text field of the body; Refused (422) if it is something else."""

@@ -191,13 +191,13 @@ async def pause(call: Call, tx: Tx, release: Document) -> None:
     """`pause {"at_stable", "note"}`."""
     at_stable = call.flag("at_stable", default=False)
     await people.pause(
-        call.plane, tx, release, actor=_person(call), at_stable=at_stable, note=_note(call)
+        call.plane, tx, release, actor=call.person, at_stable=at_stable, note=_note(call)
     )
 
 
 async def resume(call: Call, tx: Tx, release: Document) -> None:
     """`resume {"note"}`."""
-    await people.resume(call.plane, tx, release, actor=_person(call), note=_note(call))
+    await people.resume(call.plane, tx, release, actor=call.person, note=_note(call))
 
 
 async def retry(call: Call, tx: Tx, release: Document) -> Document:
@@ -213,6 +213,7 @@ async def promote(call: Call, tx: Tx, release: Document) -> None:
 
 async def abort(call: Call) -> Response:
     """`abort {"note"}`: the brake first, then the store."""
+    actor = call.person
     async with call.plane.read() as tx:
         release = await document.load(tx, _id(call))
         version = await versions.find(tx, release.version)
@@ -225,20 +226,12 @@ async def abort(call: Call) -> Response:
             call.plane,
             tx,
             release,
-            actor=_person(call),
+            actor=actor,
             note=_note(call),
             drain_seconds=takeaway.DRAIN_SECONDS if drain else 0.0,
         )
 
     return await deed(action)(call)
-
-
-def _person(call: Call) -> Actor:
-    """Who decides: the key's owner, or the name claimed in Prefect's form."""
-    claimed = call.text("by") or call.text("approved_by")
-    if call.text("via") == "prefect-form":
-        return Actor(claimed or "somebody", via="prefect-form", verified=False)
-    return call.actor
 
 
 def _decider(call: Call) -> Actor:
@@ -249,7 +242,7 @@ def _decider(call: Call) -> Actor:
             "insufficient_scope",
             f"Key '{call.key.name}' may not approve (it has: {', '.join(sorted(call.key.scopes))})",
         )
-    return _person(call)
+    return call.person
 
 
 def _note(call: Call) -> str:

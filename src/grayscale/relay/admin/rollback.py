@@ -23,14 +23,14 @@ _DRAIN_AT_MOST = 600
 
 async def roll_back(call: Call) -> Response:
     """`POST /admin/rollback`: the brake first, then the store."""
-    wanted = _wanted(call)
+    wanted, actor = _wanted(call), call.person
     async with call.plane.read() as tx:
         slots = await rollbacks.candidate_slots(tx, wanted)
     bans = _ban(call.plane, slots, cut=not wanted.drain_seconds)
 
     async def operation(tx: Tx) -> Answer:
         await check_config(call, tx)
-        config = await rollbacks.roll_back(call.plane, tx, wanted, actor=call.actor)
+        config = await rollbacks.roll_back(call.plane, tx, wanted, actor=actor)
         latest = await takeaway.latest_rollback(tx)
         rollback_id = latest["rollback_id"] if latest else None
         body = {"rollback_id": rollback_id, **config_answer(config), "reason": wanted.reason}
