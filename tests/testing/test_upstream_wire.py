@@ -1,6 +1,8 @@
 """The test upstream speaks OpenAI's wire format: judged by OpenAI's own client."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import openai
@@ -152,3 +154,112 @@ async def test_bad_requests_get_openai_errors(
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
+
+
+_TOOLS: Any = [
+    {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+]
+_HELLO: Any = [{"role": "user", "content": "hello"}]
+
+
+async def test_refusals(upstream: Upstream, client: openai.AsyncOpenAI) -> None:
+    """A refusal is where each surface has it, whole and streamed, and there is no content."""
+    upstream.behaviour = Behaviour(refusal_rate=1)
+    whole = await client.chat.completions.create(model="m", messages=_HELLO)
+    message = whole.choices[0].message
+    assert (message.content, message.refusal) == (None, "I cannot help with that.")
+    stream = await client.chat.completions.create(model="m", messages=_HELLO, stream=True)
+    deltas = [chunk.choices[0].delta async for chunk in stream]
+    assert "".join(delta.refusal or "" for delta in deltas) == message.refusal
+    old = await client.completions.create(model="m", prompt="hello")
+    assert (old.choices[0].text, old.choices[0].finish_reason) == ("", "content_filter")
+    async with client.responses.stream(model="m", input="hello") as events:
+        response = await events.get_final_response()
+    assert response.output[0].type == "message"
+    assert response.output[0].content[0].type == "refusal"
+    assert response.output[0].content[0].refusal == message.refusal
+
+
+async def test_tool_calls(upstream: Upstream, client: openai.AsyncOpenAI) -> None:
+    """A call names the first tool with arguments in JSON; its pieces join to the whole."""
+    upstream.behaviour = Behaviour(tool_call_rate=1)
+    asked: Any = {"model": "m", "messages": _HELLO, "tools": _TOOLS}
+    whole = await client.chat.completions.create(**asked)
+    assert whole.choices[0].finish_reason == "tool_calls"
+    call = (whole.choices[0].message.tool_calls or [])[0]
+    assert call.type == "function"
+    assert (call.function.name, json.loads(call.function.arguments)) == (
+        "weather",
+        {"city": "Berlin"},
+    )
+    async with client.chat.completions.stream(**asked) as events:
+        final = await events.get_final_completion()
+    streamed = (final.choices[0].message.tool_calls or [])[0]
+    assert (streamed.function.name, streamed.function.arguments) == (
+        "weather",
+        call.function.arguments,
+    )
+    tool: Any = {"type": "function", "name": "weather", "parameters": {}, "strict": False}
+    async with client.responses.stream(model="m", input="hello", tools=[tool]) as answers:
+        response = await answers.get_final_response()
+    assert response.output[0].type == "function_call"
+    assert response.output[0].arguments == call.function.arguments
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "name", "is_json"),
+    [
+        ({"unknown_tool_rate": 1}, "no_such_tool", True),
+        ({"bad_arguments_rate": 1}, "weather", False),
+    ],
+)
+async def test_bad_tool_calls(
+    upstream: Upstream, client: openai.AsyncOpenAI, spoilt: Any, name: str, *, is_json: bool
+) -> None:
+    """A call can name a tool that nobody offered, or have arguments that are no JSON."""
+    upstream.behaviour = Behaviour(tool_call_rate=1, **spoilt)
+    whole = await client.chat.completions.create(model="m", messages=_HELLO, tools=_TOOLS)
+    call = (whole.choices[0].message.tool_calls or [])[0]
+    assert call.type == "function"
+    assert call.function.name == name
+    assert _is_json(call.function.arguments) is is_json
+
+
+@pytest.mark.parametrize("bad", [False, True])
+async def test_json_answers(upstream: Upstream, client: openai.AsyncOpenAI, *, bad: bool) -> None:
+    """Who asks for JSON gets it on every surface, unless it is to be spoilt."""
+    upstream.behaviour = Behaviour(bad_json_rate=float(bad))
+    chat = await client.chat.completions.create(
+        model="m", messages=_HELLO, response_format={"type": "json_object"}
+    )
+    text: Any = {"format": {"type": "json_object"}}
+    response = await client.responses.create(model="m", input="hello", text=text)
+    for answer in (chat.choices[0].message.content or "", response.output_text):
+        assert _is_json(answer) is not bad
+
+
+async def test_answers_without_content_or_cut_short(
+    upstream: Upstream, client: openai.AsyncOpenAI
+) -> None:
+    """An empty answer says nothing and ends well; a cut one says why it is short."""
+    upstream.behaviour = Behaviour(empty_rate=1)
+    empty = await client.chat.completions.create(model="m", messages=_HELLO)
+    assert (empty.choices[0].message.content, empty.choices[0].finish_reason) == ("", "stop")
+    upstream.behaviour = Behaviour(truncation_rate=1, tokens=10)
+    short = await client.chat.completions.create(model="m", messages=_HELLO)
+    assert short.choices[0].finish_reason == "length"
+    assert short.usage is not None
+    assert short.usage.completion_tokens == 5
+    stream = await client.responses.create(model="m", input="hello", stream=True)
+    last = [event async for event in stream][-1]
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details is not None
+    assert last.response.incomplete_details.reason == "max_output_tokens"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -8,62 +8,15 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import msgspec
 
+from grayscale.testing.said import Reply, ToolCall
+
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
-_WORDS = (
-    "light",
-    "turns",
-    "up",
-    "by",
-    "ten",
-    "percent",
-    "and",
-    "stays",
-    "while",
-    "it",
-    "is",
-    "well",
-)
 _DIMENSIONS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer before it has a format: who answers, to what, how long."""
-
-    number: int
-    model: str
-    tokens: int
-    prompt_bytes: int
-    request: Json
-
-    @property
-    def words(self) -> list[str]:
-        """The text token by token; it names the model that really answered."""
-        opening = ["This", " is", f" {self.model}", ":"]
-        filler = (f" {word}" for word in _cycle(_WORDS))
-        return [*opening, *islice(filler, max(0, self.tokens - len(opening)))]
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return "".join(self.words)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """About four bytes to a token."""
-        return self.prompt_bytes // 4 + 1
-
-    @property
-    def include_usage(self) -> bool:
-        """Whether the caller asked for the usage chunk."""
-        options = self.request.get("stream_options")
-        return isinstance(options, dict) and options.get("include_usage") is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +51,18 @@ def model_list(models: tuple[str, ...]) -> Json:
 
 
 def _chat(reply: Reply) -> Json:
-    message: Json = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    said = reply.said
+    message: Json = {
+        "role": "assistant",
+        "content": said.text if said.refusal_text is None and said.call is None else None,
+        "refusal": said.refusal_text,
+        "annotations": [],
+    }
+    if said.call is not None:
+        message["tool_calls"] = [_tool_call(reply, said.call)]
+    choice = {
+        "index": 0, "message": message, "logprobs": None, "finish_reason": said.finish_reason,
+    }  # fmt: skip
     return {
         "id": f"chatcmpl-{reply.number}",
         "object": "chat.completion",
@@ -119,6 +82,7 @@ def _chat_stream(reply: Reply) -> Iterator[bytes]:
         "model": reply.model,
         "service_tier": "default",
     }
+    said = reply.said
     # With include_usage every earlier chunk carries `"usage": null`, as OpenAI's do.
     tail: Json = {"usage": None} if reply.include_usage else {}
 
@@ -129,16 +93,29 @@ def _chat_stream(reply: Reply) -> Iterator[bytes]:
         return _data({**head, "choices": [choice], **tail})
 
     yield chunk({"role": "assistant", "content": "", "refusal": None})
-    for word in reply.words:
+    for word in said.content:
         yield chunk({"content": word})
-    yield chunk({}, "stop")
+    for word in said.refusal:
+        yield chunk({"refusal": word})
+    if said.call is not None:
+        opened = {**_tool_call(reply, ToolCall(said.call.name, ())), "index": 0}
+        yield chunk({"tool_calls": [opened]})
+        for piece in said.call.argument_pieces:
+            yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+    yield chunk({}, said.finish_reason)
     if reply.include_usage:
         yield _data({**head, "choices": [], "usage": _usage(reply)})
     yield DONE
 
 
+def _tool_call(reply: Reply, call: ToolCall) -> Json:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": f"call_{reply.number}", "type": "function", "function": function}
+
+
 def _completion(reply: Reply) -> Json:
-    choice = {"index": 0, "text": reply.text, "logprobs": None, "finish_reason": "stop"}
+    choice: Json = {"index": 0, "text": reply.said.text, "logprobs": None}
+    choice["finish_reason"] = _completion_end(reply)
     return {
         "id": f"cmpl-{reply.number}",
         "object": "text_completion",
@@ -156,13 +133,18 @@ def _completion_stream(reply: Reply) -> Iterator[bytes]:
         "created": int(time.time()),
         "model": reply.model,
     }
-    ending = [("", "stop")]
-    for text, finish_reason in [*((word, None) for word in reply.words), *ending]:
+    ending = [("", _completion_end(reply))]
+    for text, finish_reason in [*((word, None) for word in reply.said.content), *ending]:
         choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
         yield _data({**head, "choices": [choice]})
     if reply.include_usage:
         yield _data({**head, "choices": [], "usage": _usage(reply)})
     yield DONE
+
+
+def _completion_end(reply: Reply) -> str:
+    """This surface has no field for a refusal."""
+    return "content_filter" if reply.said.refusal else reply.said.finish_reason
 
 
 def _embeddings(reply: Reply) -> Json:
@@ -175,67 +157,98 @@ def _embeddings(reply: Reply) -> Json:
     return {"object": "list", "data": data, "model": reply.model, "usage": usage}
 
 
-def _response(reply: Reply, *, status: str = "completed") -> Json:
-    is_done = status == "completed"
+def _response(reply: Reply, *, in_progress: bool = False) -> Json:
+    status = "in_progress" if in_progress else _status(reply)
     return {
         "id": f"resp_{reply.number}",
         "object": "response",
         "created_at": int(time.time()),
         "status": status,
         "error": None,
-        "incomplete_details": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": reply.request.get("instructions"),
         "metadata": {},
         "model": reply.model,
-        "output": [_response_item(reply, text=reply.text, status="completed")] if is_done else [],
+        "output": [] if in_progress else [_item(reply)],
         "parallel_tool_calls": True,
         "temperature": 1.0,
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0,
-        "usage": _response_usage(reply) if is_done else None,
+        "usage": None if in_progress else _response_usage(reply),
+    }
+
+
+def _status(reply: Reply) -> str:
+    return "incomplete" if reply.said.truncated else "completed"
+
+
+def _item(reply: Reply) -> Json:
+    """The one item of a response's output: a call, or a message of one part."""
+    said = reply.said
+    if said.call is not None:
+        return {
+            "id": f"fc_{reply.number}",
+            "type": "function_call",
+            "call_id": f"call_{reply.number}",
+            "name": said.call.name,
+            "arguments": said.call.arguments,
+            "status": "completed",
+        }
+    part: Json = {"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}
+    if said.refusal_text is not None:
+        part = {"type": "refusal", "refusal": said.refusal_text}
+    return {
+        "id": f"msg_{reply.number}",
+        "type": "message",
+        "status": _status(reply),
+        "role": "assistant",
+        "content": [part],
     }
 
 
 def _response_stream(reply: Reply) -> Iterator[bytes]:
-    place: Json = {"item_id": f"msg_{reply.number}", "output_index": 0, "content_index": 0}
-    item = _response_item(reply, text=reply.text, status="completed")
-    part = item["content"][0]
-    opened = {**item, "content": [], "status": "in_progress"}
+    item = _item(reply)
+    is_call = reply.said.call is not None
+    blank: Json = {"arguments": ""} if is_call else {"content": []}
+    opened = {**item, **blank, "status": "in_progress"}
+    started = {"response": _response(reply, in_progress=True)}
     events: list[tuple[str, Json]] = [
-        ("response.created", {"response": _response(reply, status="in_progress")}),
-        ("response.in_progress", {"response": _response(reply, status="in_progress")}),
+        ("response.created", started),
+        ("response.in_progress", started),
         ("response.output_item.added", {"output_index": 0, "item": opened}),
-        ("response.content_part.added", {**place, "part": {**part, "text": ""}}),
-    ]
-    events += [
-        ("response.output_text.delta", {**place, "delta": word, "logprobs": []})
-        for word in reply.words
-    ]
-    events += [
-        ("response.output_text.done", {**place, "text": reply.text, "logprobs": []}),
-        ("response.content_part.done", {**place, "part": part}),
+        *(_call_events(reply, item) if is_call else _part_events(reply, item)),
         ("response.output_item.done", {"output_index": 0, "item": item}),
-        ("response.completed", {"response": _response(reply)}),
+        (f"response.{_status(reply)}", {"response": _response(reply)}),
     ]
     for sequence_number, (kind, body) in enumerate(events):
         event = {"type": kind, "sequence_number": sequence_number, **body}
         yield b"event: " + kind.encode() + b"\n" + _data(event)
 
 
-def _response_item(reply: Reply, *, text: str, status: str) -> Json:
-    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-    return {
-        "id": f"msg_{reply.number}",
-        "type": "message",
-        "status": status,
-        "role": "assistant",
-        "content": [part],
-    }
+def _part_events(reply: Reply, item: Json) -> Iterator[tuple[str, Json]]:
+    """A message's text, or its refusal, piece by piece."""
+    place: Json = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    part, said = item["content"][0], reply.said
+    kind, field = ("refusal", "refusal") if said.refusal else ("output_text", "text")
+    more: Json = {} if said.refusal else {"logprobs": []}
+    yield "response.content_part.added", {**place, "part": {**part, field: ""}}
+    for piece in said.refusal or said.content:
+        yield f"response.{kind}.delta", {**place, "delta": piece, **more}
+    yield f"response.{kind}.done", {**place, field: part[field], **more}
+    yield "response.content_part.done", {**place, "part": part}
+
+
+def _call_events(reply: Reply, item: Json) -> Iterator[tuple[str, Json]]:
+    place: Json = {"item_id": item["id"], "output_index": 0}
+    kind = "response.function_call_arguments"
+    for piece in reply.said.call.argument_pieces if reply.said.call is not None else ():
+        yield f"{kind}.delta", {**place, "delta": piece}
+    yield f"{kind}.done", {**place, "name": item["name"], "arguments": item["arguments"]}
 
 
 def _usage(reply: Reply) -> Json:
-    answered = len(reply.words)
+    answered = reply.said.tokens
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": answered,
@@ -246,7 +259,7 @@ def _usage(reply: Reply) -> Json:
 
 
 def _response_usage(reply: Reply) -> Json:
-    answered = len(reply.words)
+    answered = reply.said.tokens
     return {
         "input_tokens": reply.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0},
@@ -269,11 +282,6 @@ def _vector(text: str, *, as_base64: bool) -> str | list[float]:
     if as_base64:
         return base64.b64encode(struct.pack(f"<{_DIMENSIONS}f", *numbers)).decode()
     return numbers
-
-
-def _cycle(words: tuple[str, ...]) -> Iterator[str]:
-    while True:
-        yield from words
 
 
 def _data(value: object) -> bytes:

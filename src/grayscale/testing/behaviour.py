@@ -47,6 +47,23 @@ class Manners(BaseModel):
     fault: Fault | None = None
     fault_rate: float = Field(default=1, ge=0, le=1, description="share of requests with the fault")
     cut_after_chunks: int = Field(default=3, ge=0, description="frames before a cut or error frame")
+    refusal_rate: float = Field(default=0, ge=0, le=1, description="share of answers that refuse")
+    empty_rate: float = Field(default=0, ge=0, le=1, description="share of answers without content")
+    truncation_rate: float = Field(
+        default=0, ge=0, le=1, description="share of texts cut short, finish_reason `length`"
+    )
+    bad_json_rate: float = Field(
+        default=0, ge=0, le=1, description="share of JSON answers that do not parse"
+    )
+    tool_call_rate: float = Field(
+        default=0, ge=0, le=1, description="share of requests with tools answered by a call"
+    )
+    unknown_tool_rate: float = Field(
+        default=0, ge=0, le=1, description="share of calls that name none of the tools"
+    )
+    bad_arguments_rate: float = Field(
+        default=0, ge=0, le=1, description="share of calls whose arguments are no JSON"
+    )
 
 
 class Behaviour(Manners):
@@ -76,6 +93,19 @@ class Behaviour(Manners):
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """How a good answer looks; the first that is true of refused, empty, a call wins."""
+
+    is_refused: bool = False
+    is_empty: bool = False
+    is_truncated: bool = False
+    spoils_json: bool = False
+    calls_tool: bool = False
+    misnames_tool: bool = False
+    spoils_arguments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Fate:
     """What chance decided for one request."""
 
@@ -83,6 +113,7 @@ class Fate:
     is_faulty: bool
     jitter: float
     """Between -1 and 1."""
+    look: Look
 
 
 class Dice:
@@ -90,16 +121,33 @@ class Dice:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._by_model: dict[str, random.Random] = {}
+        self._sources: dict[str, random.Random] = {}
 
     def roll(self, model: str, manners: Manners) -> Fate:
         """The next request's fate; takes the same number of draws whatever the manners are."""
-        source = self._by_model.get(model)
-        if source is None:
-            source = self._by_model[model] = random.Random(f"{self._seed}:{model}")  # noqa: S311
+        source = self._source(model)
         error_draw, fault_draw, jitter = source.random(), source.random(), source.uniform(-1, 1)
         return Fate(
             is_error=error_draw < manners.error_rate,
             is_faulty=manners.fault is not None and fault_draw < manners.fault_rate,
             jitter=jitter,
+            look=_look(self._source(f"{model}:look"), manners),
         )
+
+    def _source(self, name: str) -> random.Random:
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = random.Random(f"{self._seed}:{name}")  # noqa: S311
+        return source
+
+
+def _look(source: random.Random, manners: Manners) -> Look:
+    return Look(
+        is_refused=source.random() < manners.refusal_rate,
+        is_empty=source.random() < manners.empty_rate,
+        is_truncated=source.random() < manners.truncation_rate,
+        spoils_json=source.random() < manners.bad_json_rate,
+        calls_tool=source.random() < manners.tool_call_rate,
+        misnames_tool=source.random() < manners.unknown_tool_rate,
+        spoils_arguments=source.random() < manners.bad_arguments_rate,
+    )

@@ -24,9 +24,10 @@ import msgspec
 from pydantic import ValidationError
 
 from grayscale.testing import answers
-from grayscale.testing.answers import ENDPOINTS, Endpoint, Reply
+from grayscale.testing.answers import ENDPOINTS, Endpoint
 from grayscale.testing.behaviour import Behaviour, Dice, Fate, Fault, Manners
 from grayscale.testing.loopback import Exchange, LoopbackServer
+from grayscale.testing.said import Reply
 
 __all__ = ["Behaviour", "Fault", "Manners", "Recorded", "Upstream", "main"]
 
@@ -189,6 +190,7 @@ class Upstream(LoopbackServer):
             tokens=manners.tokens,
             prompt_bytes=len(exchange.request.body),
             request=body,
+            look=fate.look,
         )
         if body.get("stream") is True and endpoint.stream is not None:
             await self._stream(exchange, endpoint.stream(reply), manners, fate, fault)
