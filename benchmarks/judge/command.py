@@ -1,4 +1,4 @@
-"""How often and how soon the judge is right, in seeded releases."""
+"""How often and how soon a judge is right, in seeded releases."""
 
 from __future__ import annotations
 
@@ -9,42 +9,79 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.judge.cells import CELLS, Cell
-from benchmarks.judge.measure import Measured, lines
+from benchmarks.judge import cost, report
+from benchmarks.judge.cells import ALL_THE_WAY, CELLS, PLAN
+from benchmarks.judge.judges import JUDGES, OWN
+from benchmarks.judge.measure import Figure, Measured
 from grayscale.simulation import Ended, run
 
 _CELLS = {cell.name: cell for cell in CELLS}
+_COST = "cost"
 _SEEDS_PER_RUN = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the chosen cells and print their table."""
+    """Measure, print the tables; 1 if Grayscale's judge fails a cell."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    chosen = [_CELLS[name] for name in options.only or _CELLS]
-    measured = []
-    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for cell in chosen:
-            began = time.perf_counter()
-            first = options.seed * _SEEDS_PER_RUN
-            jobs = [(cell.name, first + index) for index in range(options.rollouts)]
-            rollouts = pool.map(_one, jobs, chunksize=max(1, options.rollouts // 20))
-            measured.append(Measured(cell, tuple(rollouts)))
-            print(f"{cell.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    print("\n".join(lines(measured)))
-    failed = [figure for one in measured for figure in one.figures() if figure.kept is False]
+    chosen = options.only or [*_CELLS, _COST]
+    figures = cost.figures() if _COST in chosen else []
+    results = _measured([name for name in chosen if name != _COST], options)
+    command = " ".join(["python -m benchmarks.judge", *_without_write(arguments)])
+    if "--seed" not in command:
+        command += f" --seed {options.seed}"
+    tables = report.tables(results, figures, command=command)
+    print(tables)
+    if options.write:
+        report.write(tables)
+    return _judged(results, figures)
+
+
+def _judged(results: report.Results, figures: Sequence[Figure]) -> int:
+    failed = report.failed(results, figures)
+    if failed:
+        print(f"below the bar: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _one(job: tuple[str, int]) -> Ended:
-    name, seed = job
-    cell: Cell = _CELLS[name]
-    return run(cell.plan, cell.world, seed)
+def _measured(cells: Sequence[str], options: argparse.Namespace) -> report.Results:
+    """Every chosen cell under every chosen judge; each has the same seeds."""
+    results: dict[str, dict[str, Measured]] = {}
+    first = options.seed * _SEEDS_PER_RUN
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for cell in cells:
+            results[cell] = {}
+            for judge in options.judges:
+                began = time.perf_counter()
+                jobs = [(cell, judge, first + index) for index in range(options.rollouts)]
+                rollouts = pool.map(_one, jobs, chunksize=max(1, options.rollouts // 20))
+                results[cell][judge] = Measured(_CELLS[cell], tuple(rollouts))
+                seconds = time.perf_counter() - began
+                print(f"{cell}, {judge}: {seconds:.1f} s", file=sys.stderr, flush=True)
+    return results
+
+
+def _one(job: tuple[str, str, int]) -> Ended:
+    name, judge, seed = job
+    cell = _CELLS[name]
+    plan = ALL_THE_WAY if cell.all_the_way else PLAN
+    return run(plan, cell.world, seed, means=JUDGES[judge])
+
+
+def _without_write(arguments: Sequence[str]) -> list[str]:
+    return [argument for argument in arguments if argument != "--write"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__)
-    parser.add_argument("--rollouts", type=int, default=200, help="releases per cell")
+    parser.add_argument("--rollouts", type=int, default=200, help="releases per cell and judge")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=sorted(_CELLS), metavar="CELL")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*_CELLS, _COST], metavar="CELL", help=", ".join(_CELLS)
+    )
+    parser.add_argument(
+        "--judges", nargs="+", choices=list(JUDGES), default=[OWN], help="those to compare"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--write", action="store_true", help="put the tables into the README")
     return parser

@@ -1,9 +1,9 @@
-"""Runs cells over the cores, and holds the figures against the bars."""
+"""A cell's rollouts, counted, and held against its bar."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -18,94 +18,105 @@ class Figure(NamedTuple):
     """One number of a cell, its bar, and whether it is kept (None: there is no bar)."""
 
     name: str
-    text: str
-    bar: str
-    kept: bool | None
+    measured: str
+    bar: str = ""
+    kept: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A cell's rollouts, counted."""
+    """A cell's rollouts under one judge."""
 
     cell: Cell
     rollouts: tuple[Ended, ...]
 
     @property
     def false_rollbacks(self) -> int:
-        """Rollbacks of what was not, or not yet, different from stable."""
-        return sum(
-            ended.end is End.ROLLED_BACK and ended.detected_after is None for ended in self.rollouts
+        """Rollbacks of what was not, or not yet, worse than stable."""
+        return self._count(
+            lambda one: (
+                one.end is End.ROLLED_BACK and (self.cell.harmless or one.detected_after is None)
+            )
         )
 
     @property
     def missed(self) -> int:
-        """Promotions; where the candidate is worse, each is one too many."""
-        return sum(ended.end is End.PROMOTED for ended in self.rollouts)
+        """Candidates that were worse, and were promoted."""
+        if self.cell.harmless:
+            return 0
+        return self._count(lambda one: one.end is End.PROMOTED and one.worse_since is not None)
 
     @property
     def asked(self) -> int:
         """Releases that ended at a person."""
-        return sum(ended.end is End.ASKED for ended in self.rollouts)
+        return self._count(lambda one: one.end is End.ASKED)
 
     @property
-    def detections(self) -> list[float]:
-        """Seconds from the first difference to the rollback, of those found."""
-        return sorted(e.detected_after for e in self.rollouts if e.detected_after is not None)
+    def trips(self) -> int:
+        """Releases that the breaker ended."""
+        return self._count(lambda one: one.cause == "breaker")
 
-    def figures(self) -> list[Figure]:
+    @property
+    def about_harm(self) -> bool:
+        """Whether there is something to find."""
+        return not self.cell.harmless and any(one.worse_since is not None for one in self.rollouts)
+
+    def quantile(self, of: Callable[[Ended], float | None], share: float) -> float:
+        """A quantile over all rollouts; what never happened counts as infinitely late."""
+        values = sorted(math.inf if (value := of(one)) is None else value for one in self.rollouts)
+        if share == 0.5:
+            return median(values)
+        return values[min(math.ceil(share * len(values)) - 1, len(values) - 1)]
+
+    def figures(self) -> Iterator[Figure]:
         """What was measured, against the bar where there is one."""
-        bar, count = self.cell.bar, len(self.rollouts)
-        found = [
-            _share("false rollbacks", self.false_rollbacks, count, bar.false_rollbacks),
-            _share("promoted", self.missed, count, bar.missed),
-            Figure("asked", f"{100 * self.asked / count:.1f} %", "", None),
-        ]
-        times = [e.detected_after or math.inf for e in self.rollouts]
-        failed = [float(e.failed_requests) for e in self.rollouts]
-        if self.detections:
-            found.append(_most("median detection", median(times), bar.median_seconds, " s"))
-            found.append(_most("median failed requests", median(failed), bar.median_failed, ""))
-        return found
+        bar = self.cell.bar
+        yield self._share("false rollbacks", self.false_rollbacks, bar.false_rollbacks)
+        if bar.trips is not None:
+            yield self._share("breaker trips", self.trips, bar.trips)
+        if self.about_harm:
+            yield self._share("promoted", self.missed, bar.missed)
+        if self.asked or self.about_harm:
+            yield self._share("asked", self.asked, None)
+        if self.about_harm:
+            yield from self._harm()
+
+    def _harm(self) -> Iterator[Figure]:
+        bar = self.cell.bar
+        times = [self.quantile(lambda one: one.detected_after, share) for share in (0.5, 0.95)]
+        yield _most("median detection", times[0], bar.median_seconds, " s")
+        yield _most("p95", times[1], None, " s")
+        failed = self.quantile(lambda one: one.failed_requests, 0.5)
+        yield _most("median failed requests", failed, bar.median_failed)
+        if bar.median_callers_failed is not None:
+            seen = self.quantile(lambda one: one.callers_failed, 0.5)
+            yield _most("median failures seen by callers", seen, bar.median_callers_failed)
+
+    def _count(self, holds: Callable[[Ended], bool]) -> int:
+        return sum(map(holds, self.rollouts))
+
+    def _share(self, name: str, count: int, bar: float | None) -> Figure:
+        rollouts = len(self.rollouts)
+        measured = f"{100 * count / rollouts:.1f} %"
+        if bar is None:
+            return Figure(name, measured)
+        return Figure(name, measured, f"≤ {100 * bar:g} %", count <= highest_count(rollouts, bar))
 
 
-def highest_count(rollouts: int, share: float) -> int:
-    """The 99 % quantile of a binomial count at the bar: more than that is a failed cell."""
-    log_terms, cumulative = [], 0.0
-    for count in range(rollouts + 1):
-        if share in {0.0, 1.0}:
-            return round(share * rollouts)
-        chosen = math.lgamma(rollouts + 1) - math.lgamma(count + 1)
-        chosen -= math.lgamma(rollouts - count + 1)
-        log_terms.append(
-            chosen + count * math.log(share) + (rollouts - count) * math.log(1 - share)
-        )
-        cumulative += math.exp(log_terms[-1])
-        if cumulative >= _QUANTILE:
+def highest_count(trials: int, share: float) -> int:
+    """The 99 % quantile of a binomial count at the bar: a higher one fails its cell."""
+    if share in {0.0, 1.0}:
+        return round(share * trials)
+    cumulated = 0.0
+    for count in range(trials + 1):
+        cumulated += math.comb(trials, count) * share**count * (1 - share) ** (trials - count)
+        if cumulated >= _QUANTILE:
             return count
-    return rollouts
+    return trials
 
 
-def _share(name: str, count: int, rollouts: int, bar: float | None) -> Figure:
-    text = f"{count} of {rollouts} ({100 * count / rollouts:.1f} %)"
+def _most(name: str, value: float, bar: float | None, unit: str = "") -> Figure:
+    measured = "never" if value == math.inf else f"{value:.0f}{unit}"
     if bar is None:
-        return Figure(name, text, "", None)
-    return Figure(name, text, f"≤ {100 * bar:g} %", count <= highest_count(rollouts, bar))
-
-
-def _most(name: str, value: float, bar: float | None, unit: str) -> Figure:
-    text = "never" if value == math.inf else f"{value:g}{unit}"
-    if bar is None:
-        return Figure(name, text, "", None)
-    return Figure(name, text, f"≤ {bar:g}{unit}", value <= bar)
-
-
-def lines(measured: Sequence[Measured]) -> list[str]:
-    """A markdown table."""
-    rows = ["| cell | what | measured | bar | |", "|---|---|---|---|---|"]
-    for one in measured:
-        for figure in one.figures():
-            mark = {None: "", True: "pass", False: "**fail**"}[figure.kept]
-            rows.append(
-                f"| {one.cell.title} | {figure.name} | {figure.text} | {figure.bar} | {mark} |"
-            )
-    return rows
+        return Figure(name, measured)
+    return Figure(name, measured, f"≤ {bar:g}{unit}", value <= bar)

@@ -6,17 +6,21 @@ with the product's own judge and the conductor's own decisions.
 
 from grayscale.simulation.judging import Judge, NewJudge, OwnJudge
 from grayscale.simulation.latency import Latency
-from grayscale.simulation.rollout import End, Ended, run
-from grayscale.simulation.world import Moment, Version, World, always, answers
+from grayscale.simulation.rollout import End, Ended, Means, run
+from grayscale.simulation.world import Callers, Moment, Rate, Shape, Version, World, always, answers
 
 __all__ = [
+    "Callers",
     "End",
     "Ended",
     "Judge",
     "Latency",
+    "Means",
     "Moment",
     "NewJudge",
     "OwnJudge",
+    "Rate",
+    "Shape",
     "Version",
     "World",
     "always",

@@ -29,6 +29,12 @@ class Latency:
     slow_share: float = 0.0
     slow_factor: float = 6.0
 
+    @property
+    def mean_ms(self) -> float:
+        """The mean."""
+        slowed = 1 + self.slow_share * (self.slow_factor - 1)
+        return self.median_ms * math.exp(self.sigma**2 / 2) * slowed
+
     def times(self, factor: float) -> Latency:
         """Everything takes `factor` times as long."""
         return replace(self, median_ms=self.median_ms * factor)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from grayscale.judge import Arm, Interval, Outcome, Verdict
+from grayscale.judge import Interval, Outcome, Verdict
 from grayscale.judge.values import Cause
 from grayscale.plan.models import Plan
-from grayscale.release.decide import Action, Bake, Extend, Promote, SetSplit, decide
+from grayscale.relay.breaker import Trip
+from grayscale.release.decide import Action, Bake, Extend, Promote, SetSplit, Watch, decide
 from grayscale.release.phases import State
 from grayscale.release.record import (
     ApprovalView,
@@ -22,12 +23,22 @@ from grayscale.release.record import (
     VerdictView,
     WorkersView,
 )
+from grayscale.release.soak_clock import UPSTREAM, of_verdict
+from grayscale.simulation.breaker import BreakerWatch
+from grayscale.simulation.callers import StickyTraffic
 from grayscale.simulation.judging import NewJudge, OwnJudge
-from grayscale.simulation.traffic import Traffic
+from grayscale.simulation.requests import Passed
+from grayscale.simulation.traffic import IndependentTraffic, Traffic
 from grayscale.simulation.world import Moment, World
 
 ACTUATION_SECONDS = 2.0
 """From a harmful verdict to the last request that the candidate is given."""
+
+ASKED_AFTER_SECONDS = 86_400.0
+"""A release that is held for so long becomes a question to a person."""
+
+PATIENCE_SECONDS = 10.0
+"""Trouble that may end by itself, unlike a sick upstream, holds when it has lasted longer."""
 
 
 class End(StrEnum):
@@ -42,48 +53,60 @@ class End(StrEnum):
 class Ended:
     """A simulated release that is over.
 
-    `differed_at` is when the candidate first was anything but stable's twin (None: never), and
+    `worse_since` is when the candidate first was worse than stable (None: never), and
     `evidence_seconds` how long each step was watched until its first healthy verdict.
+    `callers_failed` are the candidate's failures that the failover could not hide.
     """
 
     end: End
     seconds: float
-    differed_at: float | None
+    worse_since: float | None
     candidate_requests: int
     failed_requests: int
+    callers_failed: int
     evidence_seconds: tuple[float | None, ...]
     cause: str
     sentence: str
 
     @property
     def detected_after(self) -> float | None:
-        """Seconds from the first difference to a rollback; None if it was none, or came before."""
-        if self.end is not End.ROLLED_BACK or self.differed_at is None:
+        """Seconds from when it was worse to its rollback; None if it was none, or came before."""
+        if self.end is not End.ROLLED_BACK or self.worse_since is None:
             return None
-        return self.seconds - self.differed_at if self.seconds > self.differed_at else None
+        return self.seconds - self.worse_since if self.seconds > self.worse_since else None
 
 
-def run(plan: Plan, world: World, seed: int, *, new_judge: NewJudge = OwnJudge) -> Ended:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Who watches: the judge, and the breaker of the relay's one worker, or none."""
+
+    new_judge: NewJudge = OwnJudge
+    breaker: bool = True
+
+
+def run(plan: Plan, world: World, seed: int, *, means: Means | None = None) -> Ended:
     """Carry out one release of this plan in this world."""
-    return Rollout(plan, world, seed, new_judge=new_judge).to_its_end()
+    return Rollout(plan, world, seed, means or Means()).to_its_end()
 
 
 class Rollout:
     """One release under way: where it is, and what it has cost so far."""
 
-    def __init__(self, plan: Plan, world: World, seed: int, *, new_judge: NewJudge) -> None:
+    def __init__(self, plan: Plan, world: World, seed: int, means: Means) -> None:
         self._plan = plan
         self._world = world
-        self._judge = new_judge(plan)
+        self._judge = means.new_judge(plan)
+        self._breaker = BreakerWatch() if means.breaker else None
+        self._trip: Trip | None = None
         self._interval_seconds = plan.judge.interval_seconds
-        self._traffic = Traffic(world, _lots(seed), interval_seconds=self._interval_seconds)
+        self._traffic = _traffic(plan, world, seed)
         self._steps = _steps_of(plan)
         self._bake: StepView | None = None
         self._stage = self._steps[0]
         self._looks = 0
         self._seconds = 0.0
-        self._differed_at: float | None = None
-        self._candidate_requests = self._failed_requests = 0
+        self._worse_since: float | None = None
+        self._candidate_requests = self._failed_requests = self._callers_failed = 0
         self._evidence_seconds: list[float | None] = []
 
     def to_its_end(self) -> Ended:
@@ -106,27 +129,38 @@ class Rollout:
     def _soak(self) -> Verdict:
         """Watch one step or the bake until harm is seen, or the soak and its extensions are over.
 
-        While the upstream is sick the release is held: that time is not soak.
+        While something other than the candidate is wrong the release is held: that is no soak.
         """
-        once, watched, held = self._stage.required_seconds, 0.0, False
+        once, held = self._stage.required_seconds, Held(self._interval_seconds)
         self._evidence_seconds.append(None)
         while True:
-            watched += 0.0 if held else self._interval_seconds
-            verdict = self._look(watched)
+            verdict = self._look()
             if self._harmful(verdict):
                 return verdict
-            held = verdict.cause is Cause.UPSTREAM and self._plan.health_check.enabled
-            if held or watched < self._stage.required_seconds:
+            wrong = of_verdict(verdict.cause) if self._plan.health_check.enabled else None
+            if held.after(wrong):
+                if held.seconds >= ASKED_AFTER_SECONDS:
+                    return verdict
                 continue
+            watched = self._stage.watched_seconds + self._interval_seconds
             self._stage = self._stage.model_copy(update={"watched_seconds": watched})
-            if not isinstance(self._decided(verdict), Extend):
-                return verdict
-            self._stage = _extended(self._stage, by_seconds=once)
+            if watched < self._stage.required_seconds:
+                continue
+            match self._decided(verdict):
+                case Watch():
+                    continue
+                case Extend():
+                    self._stage = _extended(self._stage, by_seconds=once)
+                case _:
+                    return verdict
 
-    def _look(self, watched: float) -> Verdict:
+    def _look(self) -> Verdict:
         """One interval of traffic, and what the judge says of it."""
-        stable, candidate = self._pass(self._interval_seconds)
+        passed = self._pass(self._interval_seconds)
+        if self._trip is not None:
+            return Verdict(Outcome.HARMFUL, Cause.CANDIDATE, self._trip.reason, {})
         self._looks += 1
+        watched = self._stage.watched_seconds + self._interval_seconds
         interval = Interval(
             id=self._looks,
             seconds=self._interval_seconds,
@@ -134,33 +168,43 @@ class Rollout:
             weight_percent=self._stage.weight_percent,
             step_seconds=watched,
             soak_done=watched >= self._stage.required_seconds,
-            stable=stable,
-            candidate=candidate,
+            stable=passed.stable,
+            candidate=passed.candidate,
+            independent=passed.independent,
         )
         verdict = self._judge.look(interval)
         if verdict.outcome is Outcome.HEALTHY and self._evidence_seconds[-1] is None:
             self._evidence_seconds[-1] = watched
         return verdict
 
-    def _pass(self, seconds: float) -> tuple[Arm, Arm]:
-        """Let time go by, with its traffic."""
+    def _pass(self, seconds: float) -> Passed:
+        """Let time go by, with its traffic; a breaker that trips ends it early."""
         moment = Moment(self._seconds + seconds / 2, self._stage.weight_percent)
-        if self._differed_at is None and self._world.differs(moment):
-            self._differed_at = self._seconds
-        stable, candidate = self._traffic.interval(moment, seconds=seconds)
+        if self._worse_since is None and self._world.worse(moment):
+            self._worse_since = self._seconds
+        passed, began = self._traffic.interval(moment, seconds=seconds), self._seconds
         self._seconds += seconds
-        self._candidate_requests += candidate.requests
-        self._failed_requests += candidate.errors
-        return stable, candidate
+        if self._breaker is not None:
+            trip = self._breaker.look(passed, began=began, seconds=seconds)
+            if trip is not None:
+                self._trip, self._seconds = trip
+        requests, failed, callers_failed = passed.cost(until=(self._seconds - began) / seconds)
+        self._candidate_requests += requests
+        self._failed_requests += failed
+        self._callers_failed += callers_failed
+        return passed
 
     def _rolled_back(self, verdict: Verdict) -> Ended:
         """The candidate is given requests until every worker has heard of it."""
-        self._pass(ACTUATION_SECONDS)
+        if self._trip is None:
+            self._breaker = None
+            self._pass(ACTUATION_SECONDS)
         return self._ended(End.ROLLED_BACK, verdict)
 
     def _harmful(self, verdict: Verdict) -> bool:
-        """Whether the guard acts; a plan without health check leaves that to people."""
-        return verdict.outcome is Outcome.HARMFUL and self._plan.health_check.enabled
+        """Whether the candidate is taken away; without health check the breaker alone does it."""
+        judged = self._plan.health_check.enabled or self._trip is not None
+        return verdict.outcome is Outcome.HARMFUL and judged
 
     def _decided(self, verdict: Verdict) -> Action:
         """What the conductor would do by the release's record."""
@@ -188,11 +232,12 @@ class Rollout:
         return Ended(
             end=end,
             seconds=self._seconds,
-            differed_at=self._differed_at,
+            worse_since=self._worse_since,
             candidate_requests=self._candidate_requests,
             failed_requests=self._failed_requests,
+            callers_failed=self._callers_failed,
             evidence_seconds=tuple(self._evidence_seconds),
-            cause=str(verdict.cause or ""),
+            cause="breaker" if self._trip is not None else str(verdict.cause or ""),
             sentence=verdict.sentence,
         )
 
@@ -219,5 +264,33 @@ def _extended(stage: StepView, *, by_seconds: float) -> StepView:
     return stage.model_copy(update={"required_seconds": longer, "extensions": times})
 
 
-def _lots(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - a seed is to give the same release again
+def _traffic(plan: Plan, world: World, seed: int) -> Traffic:
+    rng = Random(seed)  # noqa: S311 - a seed is to give the same release again
+    seconds, failover = plan.judge.interval_seconds, plan.failover
+    percent = failover.budget_percent if failover.enabled else 0.0
+    if world.callers is None:
+        return IndependentTraffic(world, rng, interval_seconds=seconds, failover_percent=percent)
+    return StickyTraffic(
+        world, world.callers, rng, interval_seconds=seconds, failover_percent=percent
+    )
+
+
+class Held:
+    """Whether the soak's clock stands, and for how long it has, by what the judge says is wrong.
+
+    A sick upstream holds at once, other trouble when it lasts; the look at which it is over is
+    no soak either.
+    """
+
+    def __init__(self, interval_seconds: float) -> None:
+        self._interval_seconds = interval_seconds
+        self._held = False
+        self.seconds = 0.0
+
+    def after(self, wrong: str | None) -> bool:
+        """Whether the clock stood in this interval."""
+        stood = self._held or wrong is not None
+        self.seconds = self.seconds + self._interval_seconds if stood else 0.0
+        lasts = self.seconds > max(3 * self._interval_seconds, PATIENCE_SECONDS)
+        self._held = wrong == UPSTREAM or (wrong is not None and (self._held or lasts))
+        return stood

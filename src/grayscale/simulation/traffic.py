@@ -1,75 +1,127 @@
-"""The traffic of one interval, as the product's counters would tell of it."""
+"""The traffic of a release, interval by interval, as the product's counters would tell of it."""
 
 from __future__ import annotations
 
-import operator
-from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from random import Random
+from typing import Protocol
 
 from grayscale.judge import Arm
-from grayscale.simulation.draws import binomial, poisson
-from grayscale.simulation.latency import NOTHING
+from grayscale.simulation.draws import binomial, poisson, positions
+from grayscale.simulation.requests import Failover, Passed, Request, Rescue, UnderWay
 from grayscale.simulation.world import Moment, Version, World
 
 
-class Traffic:
-    """Both arms' requests, interval by interval.
+class Traffic(Protocol):
+    """Both arms' requests.
 
-    Requests count in the interval in which they start, failures at once, good answers when they
-    are known. What was under way when the weight changed belongs to the old split and is not
-    told any more.
+    They count in the interval in which they start, failures at once, good answers when they are
+    known.
     """
 
-    def __init__(self, world: World, rng: Random, *, interval_seconds: float) -> None:
+    def new_split(self) -> None:
+        """From here on requests belong to another split; of earlier ones nothing more is told."""
+        ...
+
+    def interval(self, moment: Moment, *, seconds: float) -> Passed:
+        """What passes in so many seconds around this moment."""
+        ...
+
+
+class IndependentTraffic:
+    """Requests that know nothing of each other."""
+
+    def __init__(
+        self, world: World, rng: Random, *, interval_seconds: float, failover_percent: float
+    ) -> None:
         self._world = world
+        self._rng = rng
         self._stable = _Flow(world.stable, rng, interval_seconds)
         self._candidate = _Flow(world.candidate, rng, interval_seconds)
+        self._failover = Failover(rng, percent=failover_percent)
 
     def new_split(self) -> None:
-        """From here on requests belong to another split."""
-        self._stable.forget()
-        self._candidate.forget()
+        """See Traffic."""
+        self._stable.under_way.forget()
+        self._candidate.under_way.forget()
 
-    def interval(self, moment: Moment, *, seconds: float) -> tuple[Arm, Arm]:
-        """What stable and the candidate are counted in so many seconds around this moment."""
-        expected = self._world.rps * seconds
-        share = moment.weight_percent / 100
-        return (
-            self._stable.interval(moment, expected * (1 - share)),
-            self._candidate.interval(moment, expected * share),
+    def interval(self, moment: Moment, *, seconds: float) -> Passed:
+        """See Traffic."""
+        expected, share = self._world.split_rps * seconds, moment.weight_percent / 100
+        stable = self._stable.interval(moment, expected * (1 - share))
+        started, failed, answers = self._candidate.interval(moment, expected * share)
+        places = positions(self._rng, started, failed)
+        rescues = self._rescues(places, started, self._world.stable.errors(moment))
+        helped = rescues.count(Rescue.ANSWERED)
+        stable_requests, stable_failed, stable_answers = stable
+        return Passed(
+            stable=Arm(stable_requests, stable_failed, stable_answers),
+            candidate=Arm(started, failed, answers, shared_errors=rescues.count(Rescue.FAILED_TOO)),
+            independent=None,
+            candidate_failed=places,
+            callers_failed=failed - helped,
+            in_order=cache(
+                lambda: self._in_order(stable_requests, stable_failed, started, places, rescues)
+            ),
         )
+
+    def _rescues(self, places: Sequence[int], started: int, stable_rate: float) -> list[Rescue]:
+        found, before = [], -1
+        for place in places:
+            found.append(self._failover.rescue(requests=place - before, stable_rate=stable_rate))
+            before = place
+        self._failover.went_well(requests=started - before - 1)
+        return found
+
+    def _in_order(
+        self,
+        stable: int,
+        stable_failed: int,
+        candidate: int,
+        places: Sequence[int],
+        rescues: Sequence[Rescue],
+    ) -> list[Request]:
+        bad = set(positions(self._rng, stable, stable_failed))
+        rescue_at = dict(zip(places, rescues, strict=True))
+        requests = [
+            Request((place + 0.5) / stable, candidate=False, failed=place in bad)
+            for place in range(stable)
+        ]
+        requests += [
+            Request(
+                (place + 0.5) / candidate,
+                candidate=True,
+                failed=place in rescue_at,
+                rescue=rescue_at.get(place),
+            )
+            for place in range(candidate)
+        ]
+        return sorted(requests, key=_at)
 
 
 class _Flow:
-    """One version's requests; answers under way are kept by the interval that will hear of them."""
+    """One version's requests."""
 
     def __init__(self, version: Version, rng: Random, interval_seconds: float) -> None:
         self._version = version
         self._rng = rng
-        whole, part = divmod(version.answer_seconds / interval_seconds, 1.0)
-        self._intervals, self._later_share = int(whole), part
-        self._under_way: deque[list[int]] = deque()
-        self.forget()
+        self.under_way = UnderWay(
+            rng, answer_seconds=version.answer_seconds, interval_seconds=interval_seconds
+        )
 
-    def forget(self) -> None:
-        """Nothing is under way any more."""
-        self._under_way = deque([list(NOTHING)] * (self._intervals + 1))
-
-    def interval(self, moment: Moment, expected: float) -> Arm:
-        """One interval in which so many requests are expected to start."""
+    def interval(self, moment: Moment, expected: float) -> tuple[int, int, list[int]]:
+        """Requests that start, those of them that fail, and answers that become known."""
         requests = poisson(self._rng, expected)
-        errors = self._failures(requests, self._version.errors(moment))
-        good = requests - errors
-        later = binomial(self._rng, good, self._later_share)
+        failed = self._failures(requests, self._version.errors(moment))
         latency = self._version.latency(moment)
-        self._under_way.append(latency.histogram(self._rng, later))
-        sooner = latency.histogram(self._rng, good - later)
-        self._under_way[-2] = _sum(self._under_way[-2], sooner)
-        return Arm(requests=requests, errors=errors, latency_counts=self._under_way.popleft())
+        answers = self.under_way.arrivals(
+            requests - failed, lambda count: latency.histogram(self._rng, count)
+        )
+        return requests, failed, answers
 
     def _failures(self, requests: int, rate: float) -> int:
-        """Failures of an interval; those that come in a row begin as rarely as they are long."""
+        """Those that fall together begin as rarely as they are many."""
         together = self._version.cluster
         if together <= 1:
             return binomial(self._rng, requests, rate)
@@ -81,5 +133,5 @@ class _Flow:
         return min(failures, requests)
 
 
-def _sum(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    return list(map(operator.add, one, other))
+def _at(request: Request) -> float:
+    return request.at
