@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from grayscale.errors import StoreUnavailable
 from grayscale.relay.brake import Brake
+from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings
@@ -64,6 +65,12 @@ class FileControlPlane:
         with (self._data_dir / "flushed.jsonl").open("a") as file:
             file.write(json.dumps(row | {"in_flight": dict(in_flight)}) + "\n")
         return Beat(config_seq=newest.config_seq, beat=self.beat, workers=newest.workers)
+
+    async def record_trip(self, trip: Trip) -> None:
+        """Append why to the file, while there is a store."""
+        await self.load_snapshot()
+        with (self._data_dir / "flushed.jsonl").open("a") as file:
+            file.write(json.dumps({"pid": os.getpid(), "tripped": trip.reason}) + "\n")
 
     def control_app(self, flush: Flush) -> ASGIApp:
         """Says which process answers, and whether it is ready."""

@@ -81,9 +81,9 @@ def test_cells_that_could_not_be_written_are_kept() -> None:
 
 
 def test_failover_budget() -> None:
-    """A share of the candidate's requests may be retried on stable, with a few to begin with."""
+    """A share of the candidate's requests may be retried on stable, with ten to begin with."""
     budget = FailoverBudget()
-    assert [budget.spend(20) for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.spend(20) for _ in range(11)] == [True] * 10 + [False]
     for _ in range(5):
         budget.earn(20)
     assert budget.spend(20)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from grayscale.errors import StoreError, StoreLost, StoreUnavailable
 from grayscale.relay import snapshot_file
 from grayscale.relay.brake import Brake
+from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.worker import Worker
@@ -42,6 +43,7 @@ class Store:
         self.beat = 1
         self.flushed: list[tuple[Cells, int, dict[str, int]]] = []
         self.goodbyes = 0
+        self.trips: list[Trip] = []
 
     def _check(self) -> None:
         if self.failure is not None:
@@ -57,6 +59,11 @@ class Store:
         self._check()
         self.flushed.append((cells, applied_seq, dict(in_flight)))
         return Beat(config_seq=self.state.config_seq, beat=self.beat, workers=3)
+
+    async def record_trip(self, trip: Trip) -> None:
+        """Keep what tripped."""
+        self._check()
+        self.trips.append(trip)
 
     def control_app(self, flush: Flush) -> ASGIApp:
         """An app that says what it was asked."""

@@ -10,20 +10,22 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from grayscale.plane import configs, document, versions
+from grayscale.plane import configs, document, events, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
 from grayscale.plane.ids import new_id
 from grayscale.plane.plane import Plane
-from grayscale.release.phases import State
+from grayscale.release.phases import GUARDED, State
 from grayscale.store import schema
 from grayscale.store.database import Tx
 
 DRAIN_SECONDS = 600.0
 """How long a candidate's running requests may take to finish; 0 cuts them at once."""
 
-_QUARANTINE = frozenset({"candidate", "breaker"})
+BREAKER = Actor("breaker", via="relay")
+
+_QUARANTINE = frozenset({"candidate"})
 
 
 async def roll_back(
@@ -60,6 +62,45 @@ async def roll_back(
     await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.rolling_back", actor=actor)
     return config
+
+
+async def trip(plane: Plane, tx: Tx, name: str, *, reason: str) -> bool:
+    """The breaker has banned a version: say so, and end what gave it traffic; once is enough."""
+    release = await document.active(tx)
+    if release is None or release.version != name:
+        return await _trip_by_hand(plane, tx, name, reason=reason)
+    if release.state not in GUARDED:
+        return False
+    await document.tell(
+        plane, tx, release, "breaker.tripped", actor=BREAKER, reason=reason, channels=()
+    )
+    await roll_back(plane, tx, release, actor=BREAKER, reason=reason, cause="candidate")
+    return True
+
+
+async def _trip_by_hand(plane: Plane, tx: Tx, name: str, *, reason: str) -> bool:
+    config = await configs.current(tx)
+    weight = config.weights.get(name, 0.0)
+    if name == config.stable or weight <= 0:
+        return False
+    await events.append(
+        tx,
+        event_type="breaker.tripped",
+        now=plane.clock.now(),
+        actor=BREAKER,
+        data={
+            "version": name,
+            "weight_percent": weight,
+            "config_id": config.config_id,
+            "reason": reason,
+        },
+    )
+    aliases = {
+        alias: named for alias, named in config.aliases.items() if (alias, named) != ("beta", name)
+    }
+    await to_stable(plane, tx, replace(config, aliases=aliases), actor=BREAKER, reason=reason)
+    await versions.quarantine(tx, config, name)
+    return True
 
 
 async def to_stable(

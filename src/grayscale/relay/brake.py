@@ -1,8 +1,9 @@
 """The brake: a small memory-mapped page by which traffic is taken away without the store.
 
 One page per data directory, shared by every process that opens it. Slot 0 is a rising hint of the
-newest `config_seq`; slots 8 to 511 hold a ban per version (`Version.brake_slot`), 0 = none.
-Aligned eight-byte stores do not tear, so readers need no lock.
+newest `config_seq`; slots 8 to 511 hold a ban per version (`Version.brake_slot`), 0 = none. A ban
+is its time in nanoseconds (61 bits until 2043) and two flags: end running requests too, and the
+breaker's, which a person's is told from. Aligned eight-byte stores do not tear: no lock is needed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ LAST_SLOT = PAGE_BYTES // 8 - 1
 
 _HINT = 0
 _CUT = 1 << 63
+_TRIPPED = 1 << 62
 
 
 class Brake:
@@ -55,6 +57,13 @@ class Brake:
         self._cells[_checked(slot)] = value
         return value
 
+    def trip(self, slot: int) -> bool:
+        """The breaker's ban; False if the version is out of traffic already."""
+        if self.banned(_checked(slot)):
+            return False
+        self._cells[slot] = time.time_ns() | _TRIPPED
+        return True
+
     def lift(self, slot: int, value: int) -> bool:
         """Let the version at `slot` have traffic again, if its ban is still the one of `value`."""
         if self._cells[_checked(slot)] != value:
@@ -80,6 +89,11 @@ class Brake:
         """Unmap the page; bans stay in the file."""
         self._cells.release()
         self._page.close()
+
+
+def is_trip(value: int) -> bool:
+    """Whether a ban was the breaker's, nobody's word."""
+    return value & _TRIPPED != 0
 
 
 def _checked(slot: int) -> int:

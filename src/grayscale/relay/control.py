@@ -9,6 +9,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
+from grayscale.relay.breaker import Trip
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings
 from grayscale.traffic.counters import Cells
@@ -40,6 +41,10 @@ class ControlPlane(Protocol):
 
     async def flush(self, *, cells: Cells, applied_seq: int, in_flight: Mapping[str, int]) -> Beat:
         """Write a delta of counters, and acknowledge the state that this worker runs."""
+        ...
+
+    async def record_trip(self, trip: Trip) -> None:
+        """Write down that the breaker took a version out of traffic, and end its release."""
         ...
 
     def control_app(self, flush: Flush) -> ASGIApp:

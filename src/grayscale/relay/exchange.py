@@ -23,10 +23,9 @@ from grayscale.relay.sse import EventScanner
 from grayscale.relay.streaming import StreamRelay
 from grayscale.relay.watch import Cause, Interrupted, Watch
 from grayscale.traffic.counters import CellKey
-from grayscale.traffic.outcomes import Assignment, Outcome
+from grayscale.traffic.outcomes import FAILURES, Assignment, Outcome
 
 _FROM_UPSTREAM = (b"x-relay-error-source", b"upstream")
-_CANDIDATES_FAULT = frozenset({Outcome.UPSTREAM_ERROR, Outcome.CONFIG_ERROR})
 _OWN_TIMEOUTS = {
     Cause.FIRST_BYTE: "no first byte within the limit",
     Cause.IDLE: "no data within the limit",
@@ -78,8 +77,9 @@ class Exchange:
         route, assignment, stand_in = choice.route, choice.assignment, choice.stand_in
         if stand_in is not None:
             self._runtime.failover.earn(self._failover_percent)
+        rescues: Tally | None = None
         while True:
-            serving = self._begin(route, assignment)
+            serving = self._begin(route, assignment, choice, rescues)
             try:
                 if await self._serve(serving, may_fail_over=stand_in is not None):
                     return
@@ -89,8 +89,11 @@ class Exchange:
             if stand_in is None:
                 raise RuntimeError("a request without a stand-in was to be served again")
             route, assignment, stand_in = stand_in, Assignment.FAILOVER, None
+            rescues = serving.tally
 
-    def _begin(self, route: Route, assignment: Assignment) -> _Serving:
+    def _begin(
+        self, route: Route, assignment: Assignment, choice: Choice, rescues: Tally | None
+    ) -> _Serving:
         body = route.rewrite(self._call, model=route.target_model, endpoint=self._endpoint)
         key = CellKey(
             config_id=self._config_id,
@@ -100,7 +103,7 @@ class Exchange:
             assignment=assignment.value,
             stream=self._call.stream,
         )
-        tally = self._runtime.meter.start(key, route.price)
+        tally = self._runtime.start(key, route.price, choice, rescues=rescues)
         self._runtime.in_flight.add(route.version, self._watch)
         return _Serving(route, assignment, body, tally, sent=self._clock())
 
@@ -157,8 +160,8 @@ class Exchange:
         """Count the failure; answer it, unless the stand-in is to serve (then False)."""
         fails_over = (
             may_fail_over
-            and failure.outcome in _CANDIDATES_FAULT
-            and self._runtime.failover.spend(self._failover_percent)
+            and failure.outcome in FAILURES
+            and self._runtime.may_retry(serving.route.brake_slot, self._failover_percent)
         )
         serving.tally.failed(failure.outcome, failure.code, failed_over=fails_over)
         if fails_over:

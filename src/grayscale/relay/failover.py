@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-_FIRST_RETRIES = 5.0
 _MOST_SAVED_RETRIES = 10.0
 
 
 class FailoverBudget:
-    """A share of the candidate's requests in this worker, saved up to ten.
+    """A share of the candidate's requests in this worker, and ten saved: the breaker needs six.
 
     A broken candidate at half of the traffic would otherwise double stable's load at once.
     """
@@ -15,7 +14,7 @@ class FailoverBudget:
     __slots__ = ("_saved",)
 
     def __init__(self) -> None:
-        self._saved = _FIRST_RETRIES
+        self._saved = _MOST_SAVED_RETRIES
 
     def earn(self, percent: float) -> None:
         """The candidate was given a request: `percent` of a retry is saved for it."""

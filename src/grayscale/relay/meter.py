@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from grayscale.relay.answer import NOTHING_SHOWN, Signals
+from grayscale.relay.breaker import Witness
 from grayscale.relay.metering import Usage
 from grayscale.traffic.counters import (
+    CALLER_ANSWERED,
+    CALLER_ASKED,
+    CALLER_BUCKETS,
+    CALLER_FAILED,
     COST_UNIT_USD,
     Cell,
     CellKey,
@@ -15,7 +20,7 @@ from grayscale.traffic.counters import (
     bucket_of,
     merge_cells,
 )
-from grayscale.traffic.outcomes import Outcome
+from grayscale.traffic.outcomes import FAILURES, Outcome
 from grayscale.traffic.versions import Price
 
 _FIELD = {
@@ -47,6 +52,13 @@ class Meter:
 
     def __init__(self) -> None:
         self._cells: Cells = {}
+        self._salt = ""
+        self._seen = bytearray(CALLER_BUCKETS)
+
+    def count_callers(self, salt: str) -> None:
+        """Count each bucket of callers anew if the salt, and so its callers, is another one."""
+        if salt != self._salt:
+            self._salt, self._seen = salt, bytearray(CALLER_BUCKETS)
 
     def take(self) -> Cells:
         """What was counted since the last `take`; counting goes on from zero."""
@@ -57,10 +69,26 @@ class Meter:
         """Keep cells that could not be written, for the next `take`."""
         merge_cells(self._cells, cells)
 
-    def start(self, key: CellKey, price: Price | None) -> Tally:
-        """Count a request as started; its tally wants exactly one outcome."""
-        self.cell(key).started += 1
-        return Tally(key, price, self.cell)
+    def start(
+        self,
+        key: CellKey,
+        price: Price | None,
+        *,
+        caller: int | None = None,
+        witness: Witness | None = None,
+        rescues: Tally | None = None,
+    ) -> Tally:
+        """Count a request as started; its tally wants exactly one outcome.
+
+        `caller` is the bucket of a sticky caller, `witness` tells the breaker, and `rescues` is
+        the failure that this request is to make good.
+        """
+        cell = self.cell(key)
+        cell.started += 1
+        who = None if caller is None else _Caller(caller, self._seen)
+        if who is not None:
+            who.did(CALLER_ASKED, cell)
+        return Tally(key, price, self.cell, caller=who, witness=witness, rescues=rescues)
 
     def cell(self, key: CellKey) -> Cell:
         """The cell of `key` since the last `take`."""
@@ -70,16 +98,46 @@ class Meter:
         return found
 
 
+class _Caller:
+    """A bucket of callers, and what each bucket was seen to do in this release."""
+
+    __slots__ = ("_bucket", "_seen")
+
+    def __init__(self, bucket: int, seen: bytearray) -> None:
+        self._bucket = bucket
+        self._seen = seen
+
+    def did(self, what: int, cell: Cell) -> bool:
+        """Report what was not seen before; True if it is reported."""
+        if self._seen[self._bucket] & what:
+            return False
+        self._seen[self._bucket] |= what
+        cell.callers[self._bucket] = cell.callers.get(self._bucket, 0) | what
+        return True
+
+
 class Tally:
     """The counting of one started request; the first outcome given is the one that counts."""
 
-    __slots__ = ("_cell", "_key", "_price", "_settled")
+    __slots__ = ("_caller", "_cell", "_key", "_outcome", "_price", "_rescues", "_witness")
 
-    def __init__(self, key: CellKey, price: Price | None, cell: Callable[[CellKey], Cell]) -> None:
+    def __init__(
+        self,
+        key: CellKey,
+        price: Price | None,
+        cell: Callable[[CellKey], Cell],
+        *,
+        caller: _Caller | None = None,
+        witness: Witness | None = None,
+        rescues: Tally | None = None,
+    ) -> None:
         self._key = key
         self._price = price
         self._cell = cell
-        self._settled = False
+        self._caller = caller
+        self._witness = witness
+        self._rescues = rescues
+        self._outcome: Outcome | None = None
 
     def spent(self, usage: Usage | None) -> None:
         """Count tokens and their cost, whatever became of the answer."""
@@ -103,6 +161,8 @@ class Tally:
             cell.ttft[latency] = cell.ttft.get(latency, 0) + 1
         cell.latency[latency] = cell.latency.get(latency, 0) + 1
         cell.duration[duration] = cell.duration.get(duration, 0) + 1
+        if self._caller is not None and self._caller.did(CALLER_ANSWERED, cell):
+            cell.first_latency[latency] = cell.first_latency.get(latency, 0) + 1
         signals.count_in(cell)
         if signals.usage is not None:
             self._count_use(cell, timing, signals.usage)
@@ -120,6 +180,20 @@ class Tally:
         cell.by_code[str(code)] = cell.by_code.get(str(code), 0) + 1
         cell.failed_over += failed_over
         cell.aborted += aborted
+        if outcome not in FAILURES:
+            return
+        if self._caller is not None:
+            self._caller.did(CALLER_FAILED, cell)
+        if self._rescues is not None:
+            self._rescues.rescue_failed()
+
+    def rescue_failed(self) -> None:
+        """Stable could not make this failure good: it tells nothing about the version alone."""
+        if self._outcome not in FAILURES:
+            return
+        self._cell(self._key).rescue_failed += 1
+        if self._witness is not None:
+            self._witness.excuse()
 
     def gone(self, waited_seconds: float | None) -> None:
         """The caller left, or this side ended the request; nobody's failure.
@@ -140,10 +214,12 @@ class Tally:
             cell.cost[bucket] = cell.cost.get(bucket, 0) + 1
 
     def _settle(self, outcome: Outcome) -> Cell | None:
-        if self._settled:
+        if self._outcome is not None:
             return None
-        self._settled = True
+        self._outcome = outcome
         cell = self._cell(self._key)
         name = _FIELD[outcome]
         setattr(cell, name, getattr(cell, name) + 1)
+        if self._witness is not None:
+            self._witness.settle(outcome)
         return cell

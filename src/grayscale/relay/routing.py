@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,13 +51,18 @@ class Ask:
     may_operate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The version that serves a request, why, and who stands in if it fails."""
+class Choice(NamedTuple):
+    """The version that serves a request, why, and who stands in if it fails.
+
+    `compared`: any version in traffic might have been drawn, so that the request tells something
+    about the candidate, or about stable beside it. `caller` is the bucket of a sticky one's caller.
+    """
 
     route: Route
     assignment: Assignment
     stand_in: Route | None = None
+    compared: bool = False
+    caller: int | None = None
 
 
 class _Table:
@@ -113,11 +119,19 @@ class Routing:
         affected = self.snapshot.affected
         if not self._shares or (affected is not None and stable.model not in affected):
             return Choice(stable, assignment)
-        table = self._drawn(self._ticket(ask.key_id, sticky_key))
+        caller = None if sticky_key is None else self._bucket(ask.key_id, sticky_key)
+        table = self._drawn(caller)
         if table is None or not self._may_serve(table.version, is_banned):
-            return Choice(stable, assignment)
+            return Choice(stable, assignment, compared=True, caller=caller)
         route = table.find(ask.model)
-        return Choice(route, assignment, stand_in=stable) if route else Choice(stable, assignment)
+        if route is None:
+            return Choice(stable, assignment)
+        return Choice(route, assignment, stable, compared=True, caller=caller)
+
+    @property
+    def candidates(self) -> list[str]:
+        """The versions beside stable that requests may be drawn for."""
+        return [table.version.name for _, table in self._shares]
 
     def models(self, pinned: str | None) -> tuple[Version, dict[str, Route]]:
         """What `GET /models` lists: a version, and its routes by every model name."""
@@ -129,13 +143,13 @@ class Routing:
             return None
         return "" if self.snapshot.sticky_by == "key" else ask.sticky_key
 
-    def _ticket(self, key_id: str, sticky_key: str | None) -> float:
-        if sticky_key is None:
-            return random.random() * CALLER_BUCKETS  # noqa: S311 - a lot, not a secret
+    def _bucket(self, key_id: str, sticky_key: str) -> int:
         text = b"\0".join((self._salt, key_id.encode(), sticky_key.encode("utf-8", "replace")))
         return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") % CALLER_BUCKETS
 
-    def _drawn(self, ticket: float) -> _Table | None:
+    def _drawn(self, caller: int | None) -> _Table | None:
+        """The version of a caller, or of a lot; None for stable."""
+        ticket = random.random() * CALLER_BUCKETS if caller is None else caller  # noqa: S311
         for below, table in self._shares:
             if ticket < below:
                 return table

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 
 from grayscale.clock import Clock, SystemClock
 from grayscale.relay.brake import Brake
+from grayscale.relay.breaker import Breaker, Trip
 from grayscale.relay.failover import FailoverBudget
 from grayscale.relay.inflight import InFlight
-from grayscale.relay.meter import Meter
+from grayscale.relay.meter import Meter, Tally
 from grayscale.relay.rates import Rates
-from grayscale.relay.routing import Routing
+from grayscale.relay.routing import Choice, Routing
 from grayscale.relay.targets import Target, targets_from
 from grayscale.settings import Settings
+from grayscale.traffic.counters import CellKey
 from grayscale.traffic.snapshot import Snapshot
+from grayscale.traffic.versions import Price
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +51,9 @@ class Runtime:
         self.in_flight = InFlight()
         self.rates = Rates()
         self.failover = FailoverBudget()
+        self.breaker = Breaker(self.clock.monotonic, self._trip)
+        self.trips: list[Trip] = []
+        self.flush_wanted = asyncio.Event()
         self.health = Health()
         self.routing: Routing | None = None
         self.workers = 1
@@ -70,8 +77,43 @@ class Runtime:
         if self.snapshot is None or self.snapshot.release_id != snapshot.release_id:
             self.failover = FailoverBudget()
         self.routing = routing
+        self.meter.count_callers(snapshot.salt)
+        self.breaker.guard(snapshot.stable.name, routing.candidates, salt=snapshot.salt)
         self.workers = max(1, snapshot.workers)
         self.rates.keep_only({key.id for key in snapshot.keys.values()})
+
+    def start(
+        self, key: CellKey, price: Price | None, choice: Choice, *, rescues: Tally | None = None
+    ) -> Tally:
+        """Count a request as started; what is compared is counted by caller, and for the breaker.
+
+        Of a retry on stable, `rescues` is the candidate's failure.
+        """
+        if not choice.compared:
+            return self.meter.start(key, price)
+        caller = choice.caller
+        witness = self.breaker.start(key.version, caller)
+        if rescues is not None:
+            return self.meter.start(key, price, witness=witness, rescues=rescues)
+        return self.meter.start(key, price, caller=caller, witness=witness)
+
+    def may_retry(self, brake_slot: int, percent: float) -> bool:
+        """Whether a version's failure may be retried on stable.
+
+        Once the version is out of traffic its last requests need no budget: there are no more.
+        """
+        if self.brake.banned(brake_slot):
+            return percent > 0
+        return self.failover.spend(percent)
+
+    def _trip(self, trip: Trip) -> None:
+        """The breaker's ban: every worker obeys it at its next request."""
+        snapshot = self.snapshot
+        version = snapshot.versions.get(trip.version) if snapshot is not None else None
+        if version is not None and self.brake.trip(version.brake_slot):
+            _log.warning("version %s was taken out of traffic: %s", trip.version, trip.reason)
+            self.trips.append(trip)
+            self.flush_wanted.set()
 
     def is_banned(self, brake_slot: int) -> bool:
         """Whether a version may get no traffic: its brake is on, or nobody is watching."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from grayscale.clock import SystemClock
 from grayscale.notices import build_notifiers
 from grayscale.notices.delivery import Delivery
-from grayscale.plane import snapshots, workers
+from grayscale.plane import snapshots, takeaway, workers
 from grayscale.plane.bootstrap import (
     FIRST_VERSION,
     first_start,
@@ -24,6 +24,7 @@ from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi
 from grayscale.relay.admin.app import admin_app
 from grayscale.relay.brake import Brake
+from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
 from grayscale.relay.leader.leader import Leader
 from grayscale.relay.leader.outbox import StoreOutbox
@@ -60,6 +61,11 @@ class StoreControlPlane:
             in_flight=in_flight,
         )
         return Beat(config_seq=beat.config_seq, beat=beat.beat, workers=beat.workers)
+
+    async def record_trip(self, trip: Trip) -> None:
+        """Write down that the breaker took a version out of traffic, and end its release."""
+        async with self._plane.write() as tx:
+            await takeaway.trip(self._plane, tx, trip.version, reason=trip.reason)
 
     def control_app(self, flush: Flush) -> ASGIApp:
         """The admin app."""

@@ -49,7 +49,6 @@ class Worker:
         self._servers: list[HttpServer] = []
         self._refreshing = asyncio.Lock()
         self._flushing = asyncio.Lock()
-        self._flush_wanted = asyncio.Event()
         self._cuts_done: dict[int, int] = {}
         self._last_beat = 0
         self._beat_at = runtime.clock.monotonic()
@@ -120,6 +119,17 @@ class Worker:
         if snapshot is None or beat.config_seq != snapshot.config_seq:
             await self.refresh()
 
+    async def report_trips(self) -> None:
+        """Have the breaker's trips written down; a store that is away hears of them later."""
+        trips = self._runtime.trips
+        while trips:
+            try:
+                await self._control.record_trip(trips[0])
+            except StoreError as error:
+                self._runtime.health.report("store", str(error))
+                return
+            del trips[0]
+
     def look_for_leader(self) -> None:
         """Serve stable only while no leader is seen to watch, by this worker's own clock."""
         unseen_seconds = self._runtime.clock.monotonic() - self._beat_at
@@ -156,7 +166,7 @@ class Worker:
             self._runtime.health.report("snapshot", str(error))
             return
         self._runtime.health.report("snapshot", None)
-        self._flush_wanted.set()
+        self._runtime.flush_wanted.set()
         try:
             await asyncio.to_thread(snapshot_file.save, snapshot, self._data_dir)
         except OSError as error:
@@ -177,9 +187,10 @@ class Worker:
     async def _follow_store(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._flush_wanted.wait(), _FLUSH_SECONDS)
-            self._flush_wanted.clear()
+                await asyncio.wait_for(self._runtime.flush_wanted.wait(), _FLUSH_SECONDS)
+            self._runtime.flush_wanted.clear()
             try:
+                await self.report_trips()
                 await self.flush()
             finally:
                 self.look_for_leader()

@@ -30,6 +30,9 @@ class Assignment(StrEnum):
 COUNTED_ASSIGNMENTS = frozenset({Assignment.WEIGHTED, Assignment.STICKY})
 """The assignments that gates, breaker and sample-ratio check look at."""
 
+FAILURES = frozenset({Outcome.UPSTREAM_ERROR, Outcome.CONFIG_ERROR})
+"""The outcomes that count against the version that served."""
+
 _UPSTREAM_FAULT = frozenset({408, 429})
 _CONFIG_FAULT = frozenset({401, 402, 403, 404, 405})
 

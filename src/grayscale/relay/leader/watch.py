@@ -18,6 +18,7 @@ from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.holding import ask_if_held_for_long, hold_or_go_on
 from grayscale.relay.leader.rules import act_on_broken_rules
+from grayscale.relay.leader.trips import LeftOverTrips
 from grayscale.release.phases import ACTIVE, GUARDED, State
 from grayscale.store import schema
 from grayscale.store.database import Tx
@@ -55,6 +56,7 @@ class Watcher:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._pulse = Pulse()
+        self._trips = LeftOverTrips(plane)
         self._judged_at: dict[str, float] = {}
         self._looked_at: float | None = None
         self._owed_seconds: dict[str, float] = {}
@@ -101,7 +103,7 @@ class Watcher:
         """A split that a person made is judged like a step; the guard can only take it away."""
         config = await configs.current(tx)
         split = judging.by_hand(config)
-        if split is None:
+        if split is None or await self._trips.look(tx, split.version):
             return
         verified = applied is not None and applied >= config.state_seq
         look = self._due(split, now, leased=True, verified=verified)
@@ -143,6 +145,8 @@ class Watcher:
         """A ban that could not be recorded at the time is carried to its end now."""
         if release.state not in GUARDED:
             return False
+        if await self._trips.look(tx, release.version):
+            return True
         version = await versions.find(tx, release.version)
         if version is None or not self._plane.brake.banned(version.brake_slot):
             return False

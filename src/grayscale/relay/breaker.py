@@ -1,0 +1,264 @@
+"""The breaker: takes a failing candidate out of traffic request by request, in each worker.
+
+**The run.** A CUSUM over the candidate's requests in the order in which they *started*: a failure
+adds ln(.9/.25), anything else takes ln(.75/.1) away, never below 0. At ln(1000), which is six
+straight failures or seven of eight, they are a run. A request that still runs counts like a good
+answer, so fast errors among slow good answers are not "all fail", and a run is as unlikely as if
+every answer were known (4e-9 per request at 4 % errors). What is answered to requests that
+started before an outage says nothing about it.
+
+**The comparison.** Blame needs one. Of the stable requests (retries of the candidate's included)
+that started since the run began, and are answered or have had the time in which the slowest of
+the run failed, there must be five, and at most a tenth of them failed.
+
+**The veto.** Where more than a fifth of stable's requests fail, nothing that starts before 30 s
+later is evidence: an outage of both shows a little earlier in one than in the other. Nor is a
+failure whose retry on stable failed too.
+
+**Callers.** In one run a sticky caller's failures count twice at most, so that three must fail;
+and who failed twice without a good answer since counts no more: one poison caller never trips it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from grayscale.traffic.outcomes import FAILURES, Outcome
+
+_FAILED = math.log(0.9 / 0.25)
+_DID_NOT_FAIL = math.log(0.75 / 0.1)
+_TRIPS_AT = math.log(1000)
+_MOST_OF_ONE_CALLER = 2
+_STABLE_AT_LEAST = 5
+_STABLE_FAILED_AT_MOST = 0.1
+_SICK_FAILURES = 5
+_SICK_SHARE = 0.2
+_VETO_SECONDS = 30.0
+_KEPT_MARKS = 64
+_KEPT_STARTS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """Why a candidate was taken out of traffic."""
+
+    version: str
+    failures: int
+    requests: int
+    stable_failures: int
+    stable_requests: int
+
+    @property
+    def reason(self) -> str:
+        """The trip in one sentence."""
+        return (
+            f"breaker: {self.failures} of the last {self.requests} candidate requests failed in "
+            f"one worker, stable {self.stable_failures} of {self.stable_requests} meanwhile"
+        )
+
+
+class Witness:
+    """One started request, by which the breaker hears of its end."""
+
+    __slots__ = ("_breaker", "arm", "caller", "ended", "number", "started_at")
+
+    def __init__(self, breaker: Breaker, arm: _Arm, started_at: float, caller: int | None) -> None:
+        self._breaker = breaker
+        self.arm = arm
+        self.started_at = started_at
+        self.caller = caller
+        self.ended = False
+        self.number = arm.start(self)
+
+    def settle(self, outcome: Outcome) -> None:
+        """How the request ended."""
+        self.ended = True
+        self._breaker.settle(self, outcome)
+
+    def excuse(self) -> None:
+        """The failure was not the version's: stable failed at the same request."""
+        self.arm.excuse(self.number)
+
+
+class Breaker:
+    """One worker's breaker over the candidates of its split; `on_trip` hears of each once."""
+
+    def __init__(self, clock: Callable[[], float], on_trip: Callable[[Trip], None]) -> None:
+        self._clock = clock
+        self._on_trip = on_trip
+        self._guarded = ("", "")
+        self._stable = _Stable()
+        self._candidates: dict[str, _Candidate] = {}
+        self._veto_until = -math.inf
+
+    def guard(self, stable: str, candidates: Iterable[str], *, salt: str) -> None:
+        """Compare these versions with `stable`; what is known stays for as long as the salt."""
+        if self._guarded != (stable, salt):
+            self._guarded = (stable, salt)
+            self._stable, self._candidates = _Stable(), {}
+            self._veto_until = -math.inf
+        known = self._candidates
+        self._candidates = {name: known.get(name) or _Candidate(name) for name in candidates}
+
+    def start(self, version: str, caller: int | None) -> Witness:
+        """A request that takes part in the comparison is sent to a candidate, or else to stable.
+
+        `caller` is the bucket of a sticky caller.
+        """
+        arm = self._candidates.get(version, self._stable)
+        return Witness(self, arm, self._clock(), caller)
+
+    def settle(self, request: Witness, outcome: Outcome) -> None:
+        """How a request ended; may trip."""
+        now = self._clock()
+        arm = request.arm
+        if not arm.settle(request, outcome, now):
+            return
+        if isinstance(arm, _Candidate):
+            self._judge(arm, request, now)
+        elif self._stable.is_sick(request.number):
+            self._veto_until = now + _VETO_SECONDS
+
+    def _judge(self, candidate: _Candidate, request: Witness, now: float) -> None:
+        if self._candidates.get(candidate.version) is not candidate or candidate.tripped:
+            return
+        run = candidate.run(request.number, since=self._veto_until)
+        if run is None:
+            return
+        failed, of = self._stable.since(run.began_at, started_by=now - run.slowest_seconds)
+        if of >= _STABLE_AT_LEAST and failed <= _STABLE_FAILED_AT_MOST * of:
+            candidate.tripped = True
+            self._on_trip(Trip(candidate.version, run.failures, run.requests, failed, of))
+
+
+class _Mark(NamedTuple):
+    """A request that did not go well; all between two marks went well, or still run."""
+
+    number: int
+    started_at: float
+    took_seconds: float
+    caller: int | None
+    failed: bool
+
+
+class _Arm:
+    """One side's requests by the number of their start; only what did not go well is kept."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._marks: list[_Mark] = []
+        self._unanswered: dict[int, int] = {}
+
+    def start(self, request: Witness) -> int:  # noqa: ARG002 - stable keeps it
+        """The number of a request that starts now."""
+        self._started += 1
+        return self._started
+
+    def settle(self, request: Witness, outcome: Outcome, now: float) -> bool:
+        """Note how a request ended; True for a failure that counts."""
+        caller = request.caller
+        if outcome is Outcome.OK:
+            if caller is not None:
+                self._unanswered.pop(caller, None)
+            return False
+        counts = outcome in FAILURES
+        if counts and caller is not None:
+            before = self._unanswered.get(caller, 0)
+            self._unanswered[caller] = before + 1
+            counts = before < _MOST_OF_ONE_CALLER
+        began_at = request.started_at
+        insort(self._marks, _Mark(request.number, began_at, now - began_at, caller, counts))
+        del self._marks[:-_KEPT_MARKS]
+        return counts
+
+    def excuse(self, number: int) -> None:
+        """This failure was none of the version's."""
+        at = bisect_left(self._marks, number, key=_number)
+        if at < len(self._marks) and self._marks[at].number == number:
+            self._marks[at] = self._marks[at]._replace(failed=False)
+
+
+class _Stable(_Arm):
+    """What the candidates are compared with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: deque[Witness] = deque(maxlen=_KEPT_STARTS)
+
+    def start(self, request: Witness) -> int:
+        """The number of a request that starts now."""
+        self._latest.append(request)
+        return super().start(request)
+
+    def is_sick(self, number: int) -> bool:
+        """Whether too many of the requests around this failure have failed."""
+        numbers = [mark.number for mark in self._marks if mark.failed]
+        at = bisect_left(numbers, number)
+        around = numbers[max(0, at - _SICK_FAILURES + 1) : at + _SICK_FAILURES]
+        stretches = zip(around, around[_SICK_FAILURES - 1 :], strict=False)
+        return any(last - first + 1 < _SICK_FAILURES / _SICK_SHARE for first, last in stretches)
+
+    def since(self, began_at: float, *, started_by: float) -> tuple[int, int]:
+        """How many failed of the requests since then that ended, or have run since `started_by`."""
+        marks = [mark for mark in self._marks if mark.started_at >= began_at]
+        failed = sum(mark.failed for mark in marks)
+        seen = sum(
+            request.started_at >= began_at and (request.ended or request.started_at <= started_by)
+            for request in self._latest
+        )
+        return failed, seen - (len(marks) - failed)
+
+
+class _Run(NamedTuple):
+    """Failures that are too many to be chance, and the requests among which they fell."""
+
+    failures: int
+    requests: int
+    began_at: float
+    slowest_seconds: float
+
+
+class _Candidate(_Arm):
+    """A version under comparison."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__()
+        self.version = version
+        self.tripped = False
+
+    def run(self, number: int, *, since: float) -> _Run | None:
+        """The run that holds this failure, of requests that started since then."""
+        score, others, before = 0.0, 0, 0
+        failed: list[_Mark] = []
+        for mark in self._marks:
+            if mark.started_at < since:
+                continue
+            well, before = mark.number - before - 1, mark.number
+            score, others = score - well * _DID_NOT_FAIL, others + well
+            if score <= 0:
+                score, others = 0.0, 0
+                failed.clear()
+            if not mark.failed or _heard_enough(failed, mark.caller):
+                continue
+            failed.append(mark)
+            score = min(score + _FAILED, _TRIPS_AT)  # an old outage is soon made good
+            if score == _TRIPS_AT and failed[0].number <= number <= mark.number:
+                slowest = max(one.took_seconds for one in failed)
+                requests = len(failed) + others
+                return _Run(len(failed), requests, failed[0].started_at, slowest)
+        return None
+
+
+def _heard_enough(failed: list[_Mark], caller: int | None) -> bool:
+    if caller is None:
+        return False
+    return sum(mark.caller == caller for mark in failed) >= _MOST_OF_ONE_CALLER
+
+
+def _number(mark: _Mark) -> int:
+    return mark.number
