@@ -69,8 +69,7 @@ async def name_run(record: ReleaseRecord) -> None:
 async def close_forms(release_id: str) -> None:
     """End this release's sleeping runs: their forms would be answered in vain.
 
-    A run that was cancelled while it slept has no process that would end it; else it stays
-    Cancelling for ever.
+    One that was cancelled without a process, asleep or dead, would stay Cancelling for ever.
     """
     await _close(release_id, [StateType.PAUSED, StateType.CANCELLING])
 

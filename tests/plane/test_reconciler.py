@@ -111,6 +111,7 @@ async def test_cancelling_a_run_whose_process_is_dead_ends_its_release(world: Wo
     await world.look()
     record = await world.story.record()
     assert (record.state, record.weight_percent) == (State.ROLLING_BACK, 0)
+    assert record.conductor.flow_run_id is None  # so that a run of its own reports the end
 
 
 async def test_cancelling_a_run_that_was_called_ends_its_release(world: World) -> None:
@@ -213,6 +214,17 @@ async def test_a_prefect_that_lost_its_database_aborts_nothing(world: World, lea
         await world.look()
     assert await world.state() is State.AWAITING_APPROVAL
     assert list(world.prefect.runs) == ["called-1"]
+
+
+async def test_a_conductor_that_is_no_run_of_prefects_is_left_alone(world: World) -> None:
+    """What Prefect never had, nobody deleted: whoever conducts by hand may go on."""
+    await world.asking()
+    await world.look()
+    await world.story.claim("by hand")
+    for _ in range(2):
+        await world.look()
+    assert await world.state() is State.AWAITING_APPROVAL
+    assert list(world.prefect.runs) == [RUN]
 
 
 async def test_a_superseded_run_does_not_abort(world: World) -> None:

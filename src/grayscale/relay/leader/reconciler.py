@@ -108,6 +108,7 @@ class Reconciler:
     async def _heed(self, tx: Tx, release: Document, standing: Standing, sight: Sight) -> None:
         match sight.meaning:
             case Meaning.ABORT:
+                await conduct.dismiss(tx, release, run_id=standing.run_id)
                 await self._abort(tx, release, note=sight.note)
             case Meaning.PAUSE if _pausable(release):
                 await conduct.dismiss(tx, release, run_id=standing.run_id)

@@ -6,6 +6,7 @@ sleeps behind its form, none for one whose process is gone. So the leader looks,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -26,6 +27,7 @@ LOOK_EVERY_SECONDS = 5.0
 # A start takes 6 to 25 s. A run whose worker died meanwhile stays PENDING or RUNNING for ever.
 STARTS_WITHIN_SECONDS = 60.0
 _HOME = "prefect_home"
+_RUNS_REMEMBERED = 20
 
 
 class Part(StrEnum):
@@ -124,7 +126,7 @@ class RunWatch:
                 raise
             return await self._missing(standing, known)
         if known.run is None:
-            await self._home.remember()
+            await self._home.remember(run.id)
         known.run = run
         return _read(run, late=self._late(standing, known, run, now))
 
@@ -138,21 +140,14 @@ class RunWatch:
         return now - known.starting_since >= STARTS_WITHIN_SECONDS
 
     async def _missing(self, standing: Standing, known: _Known) -> Sight:
-        """A run that is not there was deleted by a person, or lost with Prefect's database.
-
-        A run that was over stands for nothing: whoever deletes it tidies up.
-        """
-        tidied = known.run is not None and known.run.over
-        if standing.part is Part.BEGAN or tidied:
+        """What a run that is not there means; one that only opened a release may be tidied away."""
+        fate = await self._home.fate_of(standing.run_id)
+        if standing.part is Part.BEGAN or fate is Fate.UNKNOWN:
+            return NOTHING
+        if fate is Fate.LOST:
             return _REPLACE
-        match await self._home.still_there():
-            case True:
-                name = f" {known.run.name!r}" if known.run is not None else ""
-                return Sight(Meaning.ABORT, f"its run{name} was deleted in Prefect")
-            case False:
-                return _REPLACE
-            case None:
-                return NOTHING
+        name = f" {known.run.name!r}" if known.run is not None else ""
+        return Sight(Meaning.ABORT, f"its run{name} was deleted in Prefect")
 
 
 def _read(run: FlowRun, *, late: bool) -> Sight:
@@ -163,35 +158,51 @@ def _read(run: FlowRun, *, late: bool) -> Sight:
     return _REPLACE if run.over or late else NOTHING
 
 
-class _Home:
-    """Which Prefect our runs are in: one with another database knows none, and deleted none.
+class Fate(Enum):
+    """Why Prefect does not know a run."""
 
-    It is known by the id that it gave our deployment, and kept in the store: leaders change.
+    DELETED = "it was there"
+    LOST = "this Prefect has another database, which never had it"
+    UNKNOWN = "it was never seen there, or what answers is not a Prefect with our flows"
+
+
+class _Home:
+    """The Prefect that our runs were seen in, and the last of them; in the store: leaders change.
+
+    It is known by the id that it gave our deployment, which an empty database gives anew.
     """
 
     def __init__(self, plane: Plane, prefect: PrefectApi) -> None:
         self._plane = plane
         self._prefect = prefect
 
-    async def remember(self) -> None:
-        """A run was found: our runs are in the Prefect that answers now."""
-        found = await self._prefect.find_deployment(DEPLOYMENT)
-        if found is None or found == await self._remembered():
+    async def remember(self, run_id: str) -> None:
+        """The run was seen in the Prefect that answers now."""
+        deployment = await self._prefect.find_deployment(DEPLOYMENT)
+        home, runs = await self._remembered()
+        before = runs if home == deployment else []
+        if deployment is None or run_id in before:
             return
+        text = json.dumps([deployment, [*before, run_id][-_RUNS_REMEMBERED:]])
         table = schema.meta
         async with self._plane.write() as tx:
-            if not await tx.run(update(table).where(table.c.key == _HOME).values(text=found)):
-                await tx.run(insert(table).values(key=_HOME, text=found))
+            if not await tx.run(update(table).where(table.c.key == _HOME).values(text=text)):
+                await tx.run(insert(table).values(key=_HOME, text=text))
 
-    async def still_there(self) -> bool | None:
-        """Whether it is the same Prefect; None if what answers is not one that we know how to ask.
+    async def fate_of(self, run_id: str) -> Fate:
+        """What became of a run that is not there."""
+        deployment = await self._prefect.find_deployment(DEPLOYMENT)
+        home, runs = await self._remembered()
+        if deployment is None or home is None:
+            return Fate.UNKNOWN
+        if deployment != home:
+            return Fate.LOST
+        return Fate.DELETED if run_id in runs else Fate.UNKNOWN
 
-        Such as another server on its port, or a Prefect that is just being set up.
-        """
-        found = await self._prefect.find_deployment(DEPLOYMENT)
-        return None if found is None else found == await self._remembered()
-
-    async def _remembered(self) -> str | None:
+    async def _remembered(self) -> tuple[str | None, list[str]]:
         async with self._plane.read() as tx:
             row = await tx.one(select(schema.meta.c.text).where(schema.meta.c.key == _HOME))
-        return str(row["text"]) if row else None
+        if row is None:
+            return None, []
+        home, runs = json.loads(row["text"])
+        return home, runs
