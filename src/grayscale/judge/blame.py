@@ -13,15 +13,14 @@ from grayscale.judge.state import NOTHING, Counts, GateState, History, Slot
 _SLOT_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
 _COMPARED_SECONDS = 60.0
-_LATELY_SECONDS = 30.0
 _WAIT_SECONDS = 120.0
 _MIN_STABLE = 20
 _NEAR_LIMIT = 0.8
 _SIGNIFICANT = 0.02
 _SURELY_ANOTHER_SPLIT = 1e5
-_MIN_WELL = 10
+_MIN_WELL = 8
 _SEEN_SECONDS = 15.0
-_WELL_RATIO = 2.0
+_WELL_RATIO = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,11 @@ class Recent:
     """The last two minutes of a step, summed up once per look.
 
     Each maps absolute gates to their counts: `all` over two minutes, `apart` over the independent
-    requests of the last minute, `lately` over those of the last half. `started` and `requests`
-    sum up the slots' own.
+    requests of the last minute. `started` and `requests` sum up the slots' own.
     """
 
     all: Mapping[str, Counts]
     apart: Mapping[str, Counts]
-    lately: Mapping[str, Counts]
     started: tuple[int, int]
     requests: tuple[int, int]
 
@@ -45,7 +42,6 @@ class Recent:
         return cls(
             all=_sums(slot.limits for slot in slots),
             apart=_sums(slot.apart for slot in newest(slots, _COMPARED_SECONDS)),
-            lately=_sums(slot.apart for slot in newest(slots, _LATELY_SECONDS)),
             started=_both(slot.started for slot in slots),
             requests=_both(slot.requests for slot in slots),
         )
@@ -64,12 +60,12 @@ class Recent:
 
         Where callers stick to a version, more of them must be worse off, not one of them often.
         Where stable has too few requests to tell, half its rate must do after two minutes. What
-        only shows at full weight leaves stable next to none: there stable must lately have been
-        likelier well than as sick as the candidate.
+        only shows at full weight leaves stable next to none: there stable, since the suspicion
+        began, must have had a few requests without any failure, or be surely well.
         """
         if gate.kind == "history":
-            lately = self.lately.get(gate.name, NOTHING)
-            return state.pending_seconds >= _SEEN_SECONDS and _looks_well(lately, history)
+            seen = state.pending_seconds >= _SEEN_SECONDS
+            return seen and _looks_well(state.pending, history)
         counts = self.apart.get(gate.name, NOTHING)
         if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
             return True
@@ -102,12 +98,14 @@ def newest(slots: tuple[Slot, ...], seconds: float) -> tuple[Slot, ...]:
 
 
 def _looks_well(counts: Counts, history: History) -> bool:
-    """Whether stable's own counts are likelier at its past rate than at the candidate's."""
+    """Whether stable's own counts are much likelier at its past rate than at the candidate's."""
     if counts.stable < _MIN_WELL:
         return False
-    good = counts.stable - counts.stable_bad
+    if not counts.stable_bad:
+        return True
     past = min(max(history.errors / max(history.requests, 1), 0.001), 0.5)
     shared = min(max(counts.candidate_rate, past), 0.999)
+    good = counts.stable - counts.stable_bad
     log_ratio = counts.stable_bad * math.log(past / shared)
     log_ratio += good * math.log((1 - past) / (1 - shared))
     return log_ratio >= math.log(_WELL_RATIO)

@@ -19,6 +19,7 @@ from grayscale.judge.values import Arm, Interval, Outcome, Settings, Verdict
 from grayscale.judge.verdicts import judged, stale
 
 _CONTROL_IS_SMALL_PERCENT = 50.0
+_SUSPICION = 3.0  # the evidence from which on stable is watched for what only shows at full weight
 
 
 def start(settings: Settings | None = None) -> JudgeState:
@@ -54,7 +55,10 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
         state,
         step=interval.step,
         weight_percent=interval.weight_percent,
-        gates=tuple(replace(gate, step=NOTHING, pending_seconds=0.0) for gate in state.gates),
+        gates=tuple(
+            replace(gate, step=NOTHING, pending=NOTHING, pending_seconds=0.0)
+            for gate in state.gates
+        ),
         health=NO_HEALTH,
         slots=(),
     )
@@ -62,12 +66,13 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One interval as everybody below needs it; `counted` goes with `gates`."""
+    """One interval as everybody below needs it; `counted` goes with `gates`, `apart` is a slot's."""
 
     interval: Interval
     view: View
     gates: tuple[Gate, ...]
     counted: Sequence[Counts | None]
+    apart: Mapping[str, Counts]
     recent: Recent
 
 
@@ -77,8 +82,9 @@ def _learn(
     """The state with everything that the interval says, and its last two minutes."""
     view = _view(state, interval)
     counted = [gate.measure.counts(view) for gate in gates]
-    slots = with_slot(state.slots, _slot(interval, view, gates, counted))
-    look = _Look(interval, view, gates, counted, Recent.of(slots))
+    slot = _slot(interval, view, gates, counted)
+    slots = with_slot(state.slots, slot)
+    look = _Look(interval, view, gates, counted, slot.apart, Recent.of(slots))
     moved = replace(state, slots=slots, seconds=state.seconds + interval.seconds)
     stable, candidate = view.independent
     errors, requests = interval.stable.errors, interval.stable.requests
@@ -163,9 +169,13 @@ def _staked(
     """The capital, shared out anew by weight when gates speak for the first time.
 
     Shares are fixed before the interval is looked at, so that the capital stays a fair bet: what
-    has been gained is divided, never multiplied.
+    has been gained is divided, never multiplied. The gate for what only shows at full weight gets
+    its share with the first: later there would be less to share.
     """
-    new = [s and state.stake is None for s, state in zip(speaking, states, strict=True)]
+    new = [
+        state.stake is None and (speaks or (gate.kind == "history" and any(speaking)))
+        for gate, state, speaks in zip(gates, states, speaking, strict=True)
+    ]
     if not any(new):
         return states
     old_weight = sum(g.weight for g, s in zip(gates, states, strict=True) if s.stake is not None)
@@ -197,19 +207,25 @@ def _weighed(
         return seen
     if look.recent.near_limit(gate):
         return _dropped(gate, seen)
-    given = Given(look.view.past, look.recent.requests, state.history.limit_rate)
+    given = Given(look.view, look.recent.requests, state.history.limit_rate)
     # The dispersion that counts is the past's: an interval must not choose its own weight.
     after = gate.weighed(replace(seen, noise=before.noise), counts, given)
-    enough = after.process.value >= 1 / state.settings.alpha
-    pending = after.pending_seconds + look.interval.seconds if enough else 0.0
-    return replace(after, noise=noise, pending_seconds=pending)
+    suspect = _SUSPICION if gate.kind == "history" else 1 / state.settings.alpha
+    if after.process.value < suspect:
+        return replace(after, noise=noise, pending=NOTHING, pending_seconds=0.0)
+    return replace(
+        after,
+        noise=noise,
+        pending=after.pending.plus(look.apart.get(gate.name, NOTHING)),
+        pending_seconds=after.pending_seconds + look.interval.seconds,
+    )
 
 
 def _dropped(gate: Gate, state: GateState) -> GateState:
     """A gate without its evidence, which may have been against it."""
     stake = None if state.stake is None else state.stake * min(1.0, state.process.value)
     process = gate.start().process
-    return replace(state, process=process, stake=stake, step=NOTHING, pending_seconds=0.0)
+    return GateState(process, stake=stake, total=state.total, noise=state.noise)
 
 
 def _health(state: JudgeState, look: _Look) -> Health:

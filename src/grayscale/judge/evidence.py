@@ -13,8 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
+_SHIFTS = (0.15, 0.3, 0.6, 1.2, 2.4)  # in standard deviations of a log-normal law
+_TAILS = (2.0, 4.0, 10.0)
+_TAIL_RANK = 0.95
+_LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
+SHAPES = len(_SHIFTS) + len(_TAILS)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
 _LATER_STARTS = 400
@@ -78,29 +84,57 @@ def relative_log_ratios(
     ]
 
 
-def block_log_ratios(
-    bad: tuple[int, int], total: tuple[float, float], *, stable_rate: float, ratios: Sequence[float]
+def shape_log_ratios(
+    stable: Sequence[int], candidate: Sequence[int], shares: Sequence[float]
 ) -> list[float]:
-    """Odds of candidate to stable for what is common: each of `ratios` against 1 at most.
+    """Distributions over classes in rising order: the candidate's shifted up, against the same.
 
-    Turner, Ly & Grunwald (arXiv:2106.02693): with p the alternative's rates and p0 their mean over
-    the block, the product of p/p0 expects 1 at most whatever the common rate is (by the inequality
-    of means), and less if the candidate's is lower. `stable_rate` is a guess from the past: a
-    wrong one costs power, never validity.
+    Turner, Ly & Grunwald (arXiv:2106.02693), for classes instead of successes: with p the
+    alternative's shares and p0 their mean over both arms' requests, the product of p/p0 expects 1
+    at most whatever the common distribution is (by the inequality of means). All alternatives
+    rise with the class, so that a candidate whose classes are lower expects less. `shares` are
+    stable's, guessed from its past: a wrong guess costs power, never validity.
     """
-    everything = sum(total)
-    if not all(total):
-        return [0.0] * len(ratios)
-    stable = min(max(stable_rate, 0.01), 0.99)
+    totals = sum(stable), sum(candidate)
+    if not all(totals):
+        return [0.0] * SHAPES
+    weight = totals[1] / sum(totals)
     answers = []
-    for ratio in ratios:
-        candidate = ratio * stable / (1 - stable + ratio * stable)
-        mean = (total[0] * stable + total[1] * candidate) / everything
+    for tilted in _shifted(shares):
+        means = [(1 - weight) * own + weight * its for own, its in zip(shares, tilted, strict=True)]
         answers.append(
-            _bernoulli(bad[0], total[0], stable / mean, (1 - stable) / (1 - mean))
-            + _bernoulli(bad[1], total[1], candidate / mean, (1 - candidate) / (1 - mean))
+            _log_likelihood(stable, shares, means) + _log_likelihood(candidate, tilted, means)
         )
     return answers
+
+
+def _shifted(shares: Sequence[float]) -> list[list[float]]:
+    """The alternatives: everything slower by degrees, and only the slowest twentieth."""
+    ranks = [below + share / 2 for below, share in zip(_below(shares), shares, strict=True)]
+    scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
+    tilts = [[math.exp(min(shift * z, 50.0)) for z in scores] for shift in _SHIFTS]
+    tilts += [[tail if rank > _TAIL_RANK else 1.0 for rank in ranks] for tail in _TAILS]
+    return [_normalised(shares, tilt) for tilt in tilts]
+
+
+def _below(shares: Sequence[float]) -> Sequence[float]:
+    return [0.0, *accumulate(shares)][:-1]
+
+
+def _normalised(shares: Sequence[float], tilt: Sequence[float]) -> list[float]:
+    raw = [share * factor for share, factor in zip(shares, tilt, strict=True)]
+    total = sum(raw)
+    return [value / total for value in raw]
+
+
+def _log_likelihood(
+    counts: Sequence[int], shares: Sequence[float], means: Sequence[float]
+) -> float:
+    return sum(
+        count * math.log(share / mean)
+        for count, share, mean in zip(counts, shares, means, strict=True)
+        if count
+    )
 
 
 def absolute_log_ratios(
@@ -147,10 +181,6 @@ def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
         for k in range(max(bad[1], all_bad - total[0]), min(all_bad, total[1]) + 1)
     )
     return min(math.fsum(terms), 1.0)
-
-
-def _bernoulli(bad: int, total: float, if_bad: float, if_good: float) -> float:
-    return bad * math.log(if_bad) + (total - bad) * math.log(if_good)
 
 
 def _share(ratio: float, total: tuple[float, float]) -> float:

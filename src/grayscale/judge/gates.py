@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Literal
 
 from grayscale.judge.evidence import (
+    SHAPES,
     WORSE_RATIOS,
     absolute_log_ratios,
-    block_log_ratios,
     fresh,
     rates_above,
     relative_log_ratios,
+    shape_log_ratios,
 )
 from grayscale.judge.measures import (
     LATENCY,
@@ -26,12 +27,13 @@ from grayscale.judge.measures import (
     Codes,
     Failures,
     Measure,
-    Past,
+    Shape,
+    View,
 )
 from grayscale.judge.state import Counts, GateState
 from grayscale.judge.values import Rule, Settings
 
-Kind = Literal["rare", "common", "limit", "history"]
+Kind = Literal["rare", "shape", "limit", "history"]
 
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
@@ -47,7 +49,7 @@ class Given:
     what stable's history sets, None before it can.
     """
 
-    past: Past
+    view: View
     at_risk: tuple[int, int]
     limit_rate: float | None
 
@@ -56,7 +58,7 @@ class Given:
 class Gate:
     """One question about the candidate.
 
-    `rare` and `common` compare with stable (by how often something rare, or common, happens), a
+    `rare` and `shape` compare with stable (how often something happens, how answers spread), a
     `limit` is absolute: the share of bad requests must not exceed `limit_rate`; `history` is a
     limit that stable's past sets. `weight` is the gate's share in the combined evidence; `settles`
     says that a version's warm-up may mislead it.
@@ -76,8 +78,9 @@ class Gate:
 
     def start(self) -> GateState:
         """The gate before any counts."""
-        alternatives = len(rates_above(0.05)) if self.absolute else len(WORSE_RATIOS)
-        return GateState(fresh(alternatives))
+        if self.absolute:
+            return GateState(fresh(len(rates_above(0.05))))
+        return GateState(fresh(SHAPES if self.kind == "shape" else len(WORSE_RATIOS)))
 
     def weighed(self, state: GateState, counts: Counts, given: Given) -> GateState:
         """The state after one interval's counts."""
@@ -99,10 +102,9 @@ class Gate:
                 null=limit_rate,
                 rates=rates_above(limit_rate),
             )
-        if isinstance(self.measure, AbovePast) and self.kind == "common":
-            return block_log_ratios(
-                bad, total, stable_rate=self.measure.expected(given.past), ratios=WORSE_RATIOS
-            )
+        if isinstance(self.measure, Shape):
+            classes = self.measure.classes(given.view)
+            return None if classes is None else shape_log_ratios(*classes)
         if not sum(bad):
             return None
         at_risk = given.at_risk if isinstance(self.measure, Failures | Codes) else total
@@ -114,13 +116,13 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
     """The gates that a release must pass."""
     limit = rate_of(settings.error_threshold_percent)
     core = (
-        Gate("errors", "rare", 0.4, Failures()),
-        Gate("callers", "rare", 0.4, Callers()),
-        Gate("p95", "rare", 0.3, _past(LATENCY, 0.95, "slower"), settles=True),
-        Gate("p50", "common", 0.2, _past(LATENCY, 0.5, "slower"), settles=True),
+        Gate("errors", "rare", 0.6, Failures()),
+        Gate("callers", "rare", 0.6, Callers()),
+        Gate("latency", "shape", 0.4, _shape(LATENCY, "slower"), settles=True),
+        Gate("p95", "rare", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
         Gate("error_limit", "limit", 0.1, AllFailures(), limit),
         Gate("latency_limit", "limit", 0.1, _slow(settings.latency_threshold_ms), 0.05, True),
-        Gate("history", "history", 0.15, AllFailures()),
+        Gate("history", "history", 0.3, AllFailures()),
         Gate("rejected", "rare", 0.1, Beside("rejected", "were rejected")),
         Gate("client_gone", "rare", 0.05, Beside("client_gone", "were given up by their callers")),
     )
@@ -136,6 +138,10 @@ def rate_of(percent: float) -> float:
 def _past(histogram: str, quantile: float, worse: str, what: str = "") -> AbovePast:
     name = f"p{quantile * 100:g}{what}"
     return AbovePast(histogram, quantile, f"were {worse} than stable's past {name}")
+
+
+def _shape(histogram: str, worse: str, what: str = "") -> Shape:
+    return Shape(histogram, 0.5, f"were {worse} than stable's past p50{what}")
 
 
 def _slow(bound_ms: float) -> Above:
@@ -156,14 +162,9 @@ _SIGNALS = {
 }
 
 _OPTIONAL = (
-    Gate(
-        "ttft_p95", "rare", 0.05, _past("ttft", 0.95, "slower", " to the first token"), None, True
-    ),
-    Gate(
-        "ttft_p50", "common", 0.1, _past("ttft", 0.5, "slower", " to the first token"), None, True
-    ),
-    Gate("token_speed", "common", 0.05, _past("token_ms", 0.5, "slower", " per token"), None, True),
-    Gate("cost", "common", 0.05, _past("cost", 0.5, "dearer", " of cost")),
+    Gate("ttft", "shape", 0.1, _shape("ttft", "slower", " to the first token"), None, True),
+    Gate("token_speed", "shape", 0.05, _shape("token_ms", "slower", " per token"), None, True),
+    Gate("cost", "shape", 0.05, _shape("cost", "dearer", " of cost")),
     *(_signal(name, signal, bad) for name, (signal, bad) in _SIGNALS.items()),
 )
 

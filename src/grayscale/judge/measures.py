@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal, Protocol
 
 from grayscale.judge.state import Counts
@@ -21,6 +21,8 @@ Arms = tuple[Arm, Arm]
 LATENCY = "latency"
 _TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
 _MIN_PAST = 200
+_PRIOR = 0.5
+_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 @dataclass(slots=True)
@@ -37,10 +39,14 @@ class Past:
             return None
         return bisect_left(cumulated, quantile * cumulated[-1])
 
-    def share_above(self, histogram: str, bucket: int) -> float:
-        """The share of stable's past that lies above a bucket."""
+    def shares(self, histogram: str, cuts: Sequence[int]) -> list[float]:
+        """The shares of stable's past in the classes between cuts; none of them is nothing."""
         cumulated = self._cumulate(histogram)
-        return 1 - cumulated[bucket] / cumulated[-1]
+        total = cumulated[-1]
+        ups = [*(cumulated[cut] for cut in cuts), total]
+        counts = [up - below for up, below in zip(ups, [0, *ups], strict=False)]
+        padded = [count + _PRIOR for count in counts]
+        return [count / (total + _PRIOR * len(counts)) for count in padded]
 
     def _cumulate(self, histogram: str) -> list[int]:
         known = self._cumulated.get(histogram)
@@ -216,10 +222,24 @@ class AbovePast:
             return None
         return _above(view.independent, self.histogram, cut, cut + _TOLERATED_BUCKETS)
 
-    def expected(self, past: Past) -> float:
-        """Stable's share of bad ones in its past."""
-        cut = past.cut(self.histogram, self.quantile)
-        return 1 - self.quantile if cut is None else past.share_above(self.histogram, cut)
+
+@dataclass(frozen=True, slots=True)
+class Shape(AbovePast):
+    """The whole histogram against stable's past: counted above one quantile, judged in classes."""
+
+    def classes(self, view: View) -> tuple[list[int], list[int], list[float]] | None:
+        """(stable, candidate) by class of stable's past, and its shares; None before enough past.
+
+        The candidate's classes reach 10 % higher, as its quantiles may.
+        """
+        found = [view.past.cut(self.histogram, level) for level in _LEVELS]
+        cuts = sorted({cut for cut in found if cut is not None})
+        if not cuts:
+            return None
+        stable, candidate = (histogram_of(arm, self.histogram) for arm in view.independent)
+        raised = [cut + _TOLERATED_BUCKETS for cut in cuts]
+        shares = view.past.shares(self.histogram, cuts)
+        return _classes(stable, cuts), _classes(candidate, raised), shares
 
 
 def histogram_of(arm: Arm, name: str) -> Sequence[int]:
@@ -237,3 +257,9 @@ def _above(arms: Arms, histogram: str, stable_cut: int, candidate_cut: int) -> C
         sum(candidate[candidate_cut + 1 :]),
         sum(candidate),
     )
+
+
+def _classes(counts: Sequence[int], cuts: Sequence[int]) -> list[int]:
+    """Counts up to each cut, and above the last."""
+    ends = [0, *(cut + 1 for cut in cuts)]
+    return [sum(counts[begin:end]) for begin, end in pairwise([*ends, len(counts)])]

@@ -89,7 +89,8 @@ class GateState:
     """A gate's evidence, its counts in this step and in all, and how long it has waited.
 
     `stake` is the share of the capital that bets on this gate, None before it has anything to say.
-    `pending_seconds`: how long its evidence has been enough, but the blame unclear.
+    `pending_seconds`: how long its evidence has been there, but the blame unclear; `pending` are
+    the counts of independent requests over that time.
     """
 
     process: EProcess
@@ -97,6 +98,7 @@ class GateState:
     step: Counts = NOTHING
     total: Counts = NOTHING
     pending_seconds: float = 0.0
+    pending: Counts = NOTHING
     noise: Noise = Noise()
 
     @property
@@ -223,6 +225,7 @@ def _gate(data: Mapping[str, Any]) -> GateState:
         step=Counts(*data["step"]),
         total=Counts(*data["total"]),
         pending_seconds=data["pending_seconds"],
+        pending=Counts(*data["pending"]),
         noise=Noise(**data["noise"]),
     )
 
