@@ -70,6 +70,7 @@ def _cell(requests: int, errors: int, bucket: int = 80) -> Cell:
         started=requests,
         ok=requests - errors,
         upstream_error=errors,
+        by_code={"500": errors} if errors else {},
         latency={bucket: requests - errors},
     )
 

@@ -16,10 +16,12 @@ from grayscale.cli import (
     audit,
     decisions,
     doctor,
+    explain,
     keys,
     plans,
     project,
     releases,
+    replay,
     servers,
     traffic,
     versions,
@@ -48,6 +50,8 @@ app.command()(releases.release)
 app.command()(releases.get)
 app.command()(releases.status)
 app.command("list")(releases.list_releases)
+app.command()(explain.explain)
+app.command()(replay.replay)
 
 app.command()(decisions.approve)
 app.command()(decisions.reject)

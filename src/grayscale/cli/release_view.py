@@ -8,6 +8,7 @@ from rich.tree import Tree
 from grayscale.cli.output import duration, percent
 from grayscale.release.phases import State
 from grayscale.release.record import ApprovalView, ReleaseRecord, StepView
+from grayscale.story.explaining import stopped
 
 _STATUS: dict[State, tuple[str, str, str]] = {
     State.QUEUED: ("◌", "Pending", "cyan"),
@@ -90,7 +91,7 @@ def tree(record: ReleaseRecord) -> Tree:
     if record.bake is not None:
         steps.add(_step(record, record.bake, name="bake"))
     if record.gate is not None:
-        root.add(f"Gate:          {_approval(record.gate)}")
+        root.add(f"Gate:          {_gate(record, record.gate)}")
     return root
 
 
@@ -118,6 +119,8 @@ def _step(record: ReleaseRecord, step: StepView, *, name: str | None = None) -> 
     text += f"  set {percent(step.weight_percent)}  actual {percent(step.observed_percent)}"
     if step.extensions:
         text += f"  extended {step.extensions} times"
+    if step.unwatched:
+        text += f"  clock stood still: {stopped(step.unwatched)}"
     if step.verdict is not None:
         text += f"  {escape(step.verdict.sentence or step.verdict.outcome)}"
     return f"[{colour_of(record.state)}]{text}[/]" if running else text
@@ -125,8 +128,14 @@ def _step(record: ReleaseRecord, step: StepView, *, name: str | None = None) -> 
 
 def _asks(record: ReleaseRecord, step: StepView) -> str:
     if step.approval is not None:
-        return _approval(step.approval)
+        return _gate(record, step.approval)
     return "a person is asked first" if record.plan.asks_before(step.index) else ""
+
+
+def _gate(record: ReleaseRecord, gate: ApprovalView) -> str:
+    """The gate; what the message says already is not said twice."""
+    said = gate.state == "waiting" and gate.why == record.reason
+    return _approval(gate.model_copy(update={"why": "see the message"}) if said else gate)
 
 
 def _approval(approval: ApprovalView) -> str:

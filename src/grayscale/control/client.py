@@ -120,6 +120,14 @@ class Control:
         answer: Json = await self.call("GET", _of(release_id, "events"), query=query)
         return answer
 
+    async def release_intervals(
+        self, release_id: str, *, after: int | None = None, limit: int | None = None
+    ) -> Json:
+        """A page of what the judge was told and answered about a release, oldest first."""
+        query = {"after": after, "limit": limit}
+        answer: Json = await self.call("GET", _of(release_id, "intervals"), query=query)
+        return answer
+
     async def wait(
         self,
         release_id: str,

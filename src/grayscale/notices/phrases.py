@@ -70,8 +70,8 @@ PHRASES = {
     "release.rule_broken": Phrase(
         Tone.ASKS,
         "{version} breaks a rule of its plan at {weight}",
-        "The rule alone keeps the traffic where it is. "
-        "To look: grayscale get {release}. To end it: grayscale abort {release}",
+        "An alert keeps the traffic where it is; a rollback would follow by itself. "
+        "To look: grayscale explain {release}. To end it: grayscale abort {release}",
     ),
     "release.rolling_back": Phrase(
         Tone.BAD,

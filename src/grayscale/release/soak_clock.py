@@ -10,6 +10,16 @@ from grayscale.release.record import StepView
 STALE_METRICS, SPLIT, UPSTREAM = "stale_metrics", "split", "upstream"
 LEASE, PAUSED, APPROVAL = "lease", "paused", "approval"
 
+IN_WORDS = {
+    STALE_METRICS: "counters were missing",
+    SPLIT: "the split was not verified",
+    UPSTREAM: "the upstream was sick",
+    LEASE: "no conductor held the lease",
+    PAUSED: "paused",
+    APPROVAL: "waiting for a person",
+}
+"""What stopped the clock, for people."""
+
 HELD_BY = {STALE_METRICS: "metrics", SPLIT: "split", UPSTREAM: "upstream"}
 """What is wrong, and the cause of the `held` that comes of it when it lasts."""
 

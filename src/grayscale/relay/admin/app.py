@@ -14,7 +14,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grayscale.errors import Refused
 from grayscale.plane.plane import Plane
-from grayscale.relay.admin import events, keys, probes, releases, rollback, traffic, versions
+from grayscale.relay.admin import (
+    events,
+    intervals,
+    keys,
+    probes,
+    releases,
+    rollback,
+    traffic,
+    versions,
+)
 from grayscale.relay.admin.context import Handler, endpoint, refusal
 from grayscale.relay.app import LISTENER, Listener
 from grayscale.relay.headers import request_id_of
@@ -88,6 +97,7 @@ def _releases(route: _RouteMaker) -> list[Route]:
         route("GET", "/releases", "read", releases.list_releases),
         route("POST", "/releases", "operate|conduct", releases.create),
         route("GET", f"{one}/events", "read", releases.show_events),
+        route("GET", f"{one}/intervals", "read", intervals.show),
         route("GET", f"{one}/wait", "read", releases.wait),
         route("POST", f"{one}/claim", "conduct", releases.claim),
         route("POST", f"{one}/renew", "conduct", releases.renew),
