@@ -70,14 +70,55 @@ def test_limits_below_what_stable_does_are_doubted() -> None:
     ]
 
 
-def test_steps_too_short_for_the_traffic_are_doubted_with_what_they_need() -> None:
-    """The doubt tells how long the step would have to be."""
-    (doubt,) = doubts(rps=0.5)
-    assert "the step of 10 % sees 45 of the 60 requests" in doubt
-    assert doubt.endswith("that takes 1200 s")
+def test_steps_too_short_to_be_healthy_are_doubted_with_what_they_need() -> None:
+    """A step that even a good candidate leaves late says how long it would take."""
+    (doubt,) = [text for text in doubts(rps=0.75) if "the step of" in text]
+    assert doubt == (
+        "auto_promote.step_duration_minutes: at 0.75 requests per second the step of 10 % sees 68 "
+        "of the about 130 requests that it needs to be healthy, at 1 % errors; that takes about "
+        "28 min: the step will be extended"
+    )
+
+
+def test_steps_that_no_extension_saves_are_doubted_with_who_is_asked() -> None:
+    """Where three extensions are too few, a person will have to decide."""
+    (doubt,) = [text for text in doubts(rps=0.1) if "the step of 10 %" in text]
+    assert doubt.endswith("that takes about 3.5 h: then a person is asked")
+
+
+def test_a_first_step_too_short_to_see_the_plans_limit_is_doubted() -> None:
+    """Errors at the limit should be found before the traffic grows."""
+    (doubt,) = [text for text in doubts(rps=2) if "(the limit)" in text]
+    assert "the first step sees 180 of the about 200 requests by which 5 % errors" in doubt
+    assert [text for text in doubts(rps=3) if "(the limit)" in text] == []
+
+
+def test_a_ramp_too_short_to_see_doubled_errors_is_doubted_with_the_time_it_takes() -> None:
+    """Doubled errors below the limit are found by comparison alone, and that takes its time."""
+    (doubt,) = [text for text in doubts(rps=2) if "doubling" in text]
+    assert "at 2 requests per second and 10 % a doubling of 1 % errors is seen after about 2.7 h" in (
+        doubt
+    )
+    assert "at 50 % after 65 min" in doubt
+    longer = {"step_duration_minutes": 60}
+    assert [text for text in doubts(rps=2, auto_promote=longer) if "doubling" in text] == []
+
+
+def test_what_stable_does_decides_how_much_is_needed() -> None:
+    """The nearer stable is to the limit, the longer a step needs."""
+    plan = plan_from_mapping(SOUND)
+    few, many = (warnings(plan, rps=1, stable_error_percent=percent) for percent in (0.1, 4.0))
+    assert not any("the step of" in str(doubt) for doubt in few)
+    assert sum("the step of" in str(doubt) for doubt in many) == 4
+
+
+def test_nobody_looks_for_harm_where_nothing_is_judged() -> None:
+    """Without health check only the missing requests are doubted."""
+    found = doubts(rps=2, health_check={"enabled": False})
+    assert not any("doubling" in text or "(the limit)" in text for text in found)
 
 
 def test_without_traffic_no_step_is_long_enough() -> None:
     """No requests per second is no division by zero."""
-    assert all(doubt.endswith("that takes for ever") for doubt in doubts(rps=0))
-    assert len(doubts(rps=0)) == 4
+    (doubt,) = doubts(rps=0)
+    assert doubt.endswith("without requests no step ever becomes healthy: people will be asked")
