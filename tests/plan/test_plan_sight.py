@@ -26,7 +26,7 @@ def test_evidence_grows_by_the_likelihood_ratio(
     per_nat = 7.2 / evidence_needed(0.05)
     weights = (0.01, 0.05, 0.1, 0.25, 0.5)
     needed = [requests_to_see(*rates, weight=weight, alpha=0.05) * per_nat for weight in weights]
-    assert needed == pytest.approx(expected, rel=0.002)
+    assert needed == pytest.approx(expected, rel=0.005)
 
 
 def test_what_is_not_worse_is_never_seen() -> None:
