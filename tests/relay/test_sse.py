@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grayscale.relay.answer import Signals
 from grayscale.relay.sse import MAX_EVENT_BYTES, EventScanner, EventTooLong
 
 _USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}}
@@ -148,6 +149,15 @@ def test_ending_without_its_blank_line() -> None:
     assert not scanner.done
     assert scanner.finish().startswith(b"data: [DONE]")
     assert scanner.done
+
+
+@pytest.mark.parametrize("size", [1, 20, 10_000])
+def test_nothing_follows_an_ending(size: int) -> None:
+    """What an upstream sends after its ending neither comes out nor counts, however it is cut."""
+    more = _event({"choices": [{"finish_reason": "length"}], "usage": _USAGE})
+    scanner = EventScanner(strips_usage=True)
+    assert _through(scanner, _chunk("a") + _DONE + more, size) == _chunk("a") + _DONE
+    assert scanner.signals() == Signals()
 
 
 def test_half_an_event_never_leaves() -> None:

@@ -27,7 +27,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 class Gathering:
-    """The text of choice 0 if JSON was asked for, and all tool calls if there are tools."""
+    """All tool calls, and the text of choice 0 if JSON was asked for."""
 
     __slots__ = ("_asked", "_calls", "_given_up", "_open", "_size_bytes", "_text")
 
@@ -48,7 +48,7 @@ class Gathering:
 
     @property
     def calls(self) -> list[ToolCall]:
-        """The whole calls; none if there are no tools, or they were given up."""
+        """The whole calls; none if they were given up."""
         if self._given_up:
             return []
         return [
@@ -64,8 +64,6 @@ class Gathering:
 
     def take(self, data: bytes) -> None:
         """Gather what an event adds; all is given up if it is too much, or cannot be read."""
-        if self._given_up:
-            return
         try:
             chunk = _CHUNK.decode(data)
         except UNREADABLE:
@@ -82,9 +80,8 @@ class Gathering:
         content = choice.text or (delta.content if delta is not None else None)
         if content and number == 0 and self._asked.json:
             self._add_text(content)
-        if delta is not None and self._asked.tools is not None:
-            for part in delta.tool_calls or ():
-                self._add_call(number, part)
+        for part in delta.tool_calls or () if delta is not None else ():
+            self._add_call(number, part)
 
     def _add_text(self, content: str | list[msgspec.Raw]) -> None:
         if isinstance(content, str):
