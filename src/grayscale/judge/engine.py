@@ -168,9 +168,9 @@ def _staked(
 ) -> tuple[GateState, ...]:
     """The capital, shared out anew by weight when gates speak for the first time.
 
-    Shares are fixed before the interval is looked at, so that the capital stays a fair bet: what
-    has been gained is divided, never multiplied. The gate for what only shows at full weight gets
-    its share with the first: later there would be less to share.
+    Shares are fixed before the interval is looked at, and add up to what there was: the capital
+    stays a fair bet. What has been gained by then is not shared. The gate for what only shows at
+    full weight gets its share with the first: later there would be less.
     """
     new = [
         state.stake is None and (speaks or (gate.kind == "history" and any(speaking)))
@@ -179,15 +179,12 @@ def _staked(
     if not any(new):
         return states
     old_weight = sum(g.weight for g, s in zip(gates, states, strict=True) if s.stake is not None)
-    new_weight = sum(g.weight for g, is_new in zip(gates, new, strict=True) if is_new)
-    if old_weight + new_weight <= 0:
-        return tuple(
-            replace(s, stake=0.0) if is_new else s for s, is_new in zip(states, new, strict=True)
-        )
+    weight = old_weight + sum(g.weight for g, is_new in zip(gates, new, strict=True) if is_new)
     capital = sum((s.stake or 0.0) * s.process.value for s in states) if old_weight else 1.0
-    kept = old_weight / (old_weight + new_weight)
+    shared = min(capital, 1.0) / weight if weight else 0.0  # per unit of weight
+    kept = (capital - shared * (weight - old_weight)) / capital
     return tuple(
-        replace(state, stake=capital * gate.weight / (old_weight + new_weight))
+        replace(state, stake=shared * gate.weight)
         if is_new
         else (state if state.stake is None else replace(state, stake=state.stake * kept))
         for gate, state, is_new in zip(gates, states, new, strict=True)

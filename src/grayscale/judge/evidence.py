@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
+WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
 _SHIFTS = (0.15, 0.3, 0.6, 1.2, 2.4)  # in standard deviations of a log-normal law
 _TAILS = (2.0, 4.0, 10.0)
 _TAIL_RANK = 0.95
@@ -45,13 +46,16 @@ class EProcess:
         """The e-value: how many times likelier the counts are if something is wrong."""
         return sum(self.masses) + self.rest
 
-    def after(self, log_ratios: Sequence[float]) -> EProcess:
-        """The process after an interval with these log likelihood ratios per alternative."""
+    def after(self, log_ratios: Sequence[float], prior: Sequence[float] | None = None) -> EProcess:
+        """The process after an interval with these log likelihood ratios per alternative.
+
+        `prior` are the alternatives' shares, which add up to 1; None: all alike.
+        """
         starting = min(self._starting(), self.rest)
-        share = starting / len(self.masses)
+        shares = prior or (1 / len(self.masses),) * len(self.masses)
         grown = tuple(
-            min((mass + share) * _bounded_exp(log_ratio), _CEILING)
-            for mass, log_ratio in zip(self.masses, log_ratios, strict=True)
+            min((mass + starting * share) * _bounded_exp(log_ratio), _CEILING)
+            for mass, share, log_ratio in zip(self.masses, shares, log_ratios, strict=True)
         )
         return EProcess(grown, self.rest - starting, self.intervals + 1)
 

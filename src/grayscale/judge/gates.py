@@ -9,6 +9,7 @@ from typing import Literal
 
 from grayscale.judge.evidence import (
     SHAPES,
+    WORSE_PRIOR,
     WORSE_RATIOS,
     absolute_log_ratios,
     fresh,
@@ -88,7 +89,9 @@ class Gate:
         if ratios is None:
             return state
         power = 1.0 if self.absolute else state.noise.power
-        return replace(state, process=state.process.after([ratio * power for ratio in ratios]))
+        prior = WORSE_PRIOR if self.kind == "rare" else None
+        process = state.process.after([ratio * power for ratio in ratios], prior)
+        return replace(state, process=process)
 
     def _log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         bad, total = (counts.stable_bad, counts.candidate_bad), (counts.stable, counts.candidate)
@@ -122,7 +125,7 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
         Gate("p95", "rare", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
         Gate("error_limit", "limit", 0.1, AllFailures(), limit),
         Gate("latency_limit", "limit", 0.1, _slow(settings.latency_threshold_ms), 0.05, True),
-        Gate("history", "history", 0.3, AllFailures()),
+        Gate("history", "history", 0.2, AllFailures()),
         Gate("rejected", "rare", 0.1, Beside("rejected", "were rejected")),
         Gate("client_gone", "rare", 0.05, Beside("client_gone", "were given up by their callers")),
     )
