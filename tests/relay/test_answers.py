@@ -314,7 +314,7 @@ def test_streams_show_what_whole_answers_show(
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_thoughts_are_no_answer(field: str) -> None:
     """A stream that only thinks aloud is empty; content after the thoughts is an answer."""
-    thought = _frame(_delta(**{field: "Hm"}))
+    thought = _frame({"choices": [{"delta": {field: "Hm"}}]})
     assert _streamed(PLAIN_TEXT, thought, thought, _DONE) == Signals(empty=True)
     assert _streamed(PLAIN_TEXT, thought, _frame(_delta(content="Hi")), _DONE) == Signals()
 
