@@ -158,3 +158,24 @@ async def test_intervals_are_recorded_whole(story: Any, watch: Watch, plane: Pla
     for look in looks:
         assert interval_from(json.loads(json.dumps(interval_json(look.interval)))) == look.interval
     assert sum(sum(look.interval.candidate.latency_counts) for look in looks) == 3 * 20
+
+
+async def test_a_stricter_plan_against_what_ended_otherwise(
+    story: Any, watch: Watch, plane: Plane
+) -> None:
+    """Where no judge ended the release, the replay says what did, and names no time between."""
+    config_id = await start(story, **LONG, health_check={"enabled": False})
+    for _ in range(8):
+        await watch.second(config_id, errors=0.3)
+    soaking = replay(await history(story, plane), story.plan())
+    async with plane.write() as tx:
+        release = await document.load(tx, story.release_id)
+        await people.abort(plane, tx, release, actor=Actor("ann"), note="enough")
+    for _ in range(2):
+        await watch.second(None)
+    aborted = replay(await history(story, plane), story.plan())
+    for again, ended in ((soaking, "soaking"), (aborted, "rolled back (aborted)")):
+        assert again.harm is not None
+        assert again.conclusion.startswith("This plan would have rolled back at 00:00:")
+        assert again.conclusion.endswith(f", at 10 %, by {again.harm.what}; recorded: {ended}.")
+        assert "earlier" not in again.conclusion

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from grayscale.judge import Outcome, Verdict
 from grayscale.judge.values import Cause
-from grayscale.plane import document, events
+from grayscale.plane import configs, document, events, versions
+from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.rules import act_on_broken_rules
 from grayscale.release.phases import State
@@ -165,3 +166,27 @@ async def test_without_a_bake_the_last_step_is_followed_by_promotion(story: Any)
     await story.act("bake")
     await story.act("promote")
     assert (await story.record()).state is State.PROMOTED
+
+
+@pytest.mark.parametrize(("named", "stable"), [("v0", "v0"), ("v9", "v1"), ("stable", "v1")])
+async def test_a_rule_names_where_its_rollback_goes(
+    story: Any, watch: Watch, plane: Plane, named: str, stable: str
+) -> None:
+    """A rule's `target_version` becomes stable if it has been so before; any other is not trusted."""
+    async with plane.write() as tx:
+        for name in ("v0", "v9"):
+            overrides = {"parameters": {"user": name}}
+            await versions.create(
+                tx, name=name, base=await versions.find(tx, "v1"), overrides=overrides,
+                upstreams=plane.upstreams, now=plane.clock.now(), actor=Actor("ann"),
+            )  # fmt: skip
+        await versions.mark_promoted(tx, "v0", now=plane.clock.now())
+    config_id = await start(
+        story, rollback_rules=[rule("rollback_to_version", target_version=named)]
+    )
+    for _ in range(6):
+        await watch.second(config_id, errors=0.5)
+    async with plane.read() as tx:
+        config = await configs.current(tx)
+    assert (await story.record()).state is State.ROLLED_BACK
+    assert config.weights == {stable: 100}

@@ -178,3 +178,17 @@ async def test_the_gates_time_begins_anew_after_a_pause(story: Any, plane: Plane
         assert release.gate is not None
         assert release.gate.deadline == release.deadline_at
     assert before.gate.deadline < release.deadline_at
+
+
+async def test_a_hold_whose_cause_changes_stays_a_hold(
+    story: Any, watch: Watch, plane: Plane
+) -> None:
+    """When counters go missing while the split is unverified, the record says so, and tells nobody twice."""
+    config_id = await start(story, auto_promote={"step_duration_seconds": 60.0})
+    for _ in range(13):
+        await watch.second(config_id, lagging=True)
+    for _ in range(6):
+        await watch.silent_second()
+    held = await story.record()
+    assert (held.state, held.cause) == (State.HELD, "metrics")
+    assert (await kinds(plane, held.id)).count("release.held") == 1

@@ -17,7 +17,7 @@ from grayscale.plane.document import Document
 from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.holding import ask_if_held_for_long, hold_or_go_on
-from grayscale.relay.leader.rules import act_on_broken_rules
+from grayscale.relay.leader.rules import act_on_broken_rules, rollback_target
 from grayscale.relay.leader.trips import LeftOverTrips
 from grayscale.release.phases import ACTIVE, GUARDED, State
 from grayscale.store import schema
@@ -133,8 +133,9 @@ class Watcher:
             return
         await self._ban(tx, release.version)
         await takeaway.roll_back(
-            self._plane, tx, release, actor=GUARD, reason=verdict.sentence, cause="candidate"
-        )
+            self._plane, tx, release, actor=GUARD, reason=verdict.sentence, cause="candidate",
+            target=await rollback_target(tx, release, verdict),
+        )  # fmt: skip
 
     async def _ban(self, tx: Tx, name: str) -> None:
         version = await versions.find(tx, name)
