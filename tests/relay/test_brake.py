@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grayscale.relay.brake import FIRST_SLOT, LAST_SLOT, PAGE_BYTES, Brake
+from grayscale.relay.brake import FIRST_SLOT, LAST_SLOT, PAGE_BYTES, Brake, is_trip
 
 
 def test_ban_is_seen_by_every_process(tmp_path: Path) -> None:
@@ -46,6 +46,22 @@ def test_cut_is_part_of_the_ban(tmp_path: Path) -> None:
     assert brake.wants_cut(8)
     brake.ban(8)
     assert not brake.wants_cut(8)
+    brake.close()
+
+
+def test_a_trip_is_told_from_a_persons_ban(tmp_path: Path) -> None:
+    """The breaker's ban says so, cuts nobody, and never takes the place of another."""
+    brake = Brake.open(tmp_path / "brake")
+    assert not is_trip(brake.value(8))
+    assert brake.trip(8)
+    assert brake.banned(8)
+    assert is_trip(brake.value(8))
+    assert not brake.wants_cut(8)
+    assert not brake.trip(8)
+    ban = brake.ban(8, cut=True)
+    assert not is_trip(ban)
+    assert not brake.trip(8)
+    assert brake.value(8) == ban
     brake.close()
 
 

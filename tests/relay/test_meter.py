@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from grayscale.relay.failover import FailoverBudget
 from grayscale.relay.meter import Meter, Timing
 from grayscale.relay.metering import Usage
-from grayscale.traffic.counters import CellKey, bucket_of
+from grayscale.traffic.counters import (
+    CALLER_ANSWERED,
+    CALLER_ASKED,
+    CALLER_FAILED,
+    CellKey,
+    bucket_of,
+)
 from grayscale.traffic.outcomes import Outcome
 from grayscale.traffic.versions import Price
 
@@ -68,6 +76,64 @@ def test_tokens_and_cost() -> None:
     assert round(cell.cost_usd, 6) == 0.6 * 2 + 0.4 * 0.5 + 0.5 * 8
     without_discount = price.model_copy(update={"cached_input_usd_per_mtok": None})
     assert Usage(1_000_000, 0, 400_000).cost_usd(without_discount) == 2.0
+
+
+def test_each_bucket_of_callers_is_reported_once_per_release() -> None:
+    """Asked, failed and answered are told once each, in whichever arm they were first seen."""
+    meter = Meter()
+    meter.count_callers("rel_1")
+    for _ in range(3):
+        meter.start(_KEY, None, caller=7).failed(Outcome.UPSTREAM_ERROR, 500)
+    assert meter.take()[_KEY].callers == {7: CALLER_ASKED | CALLER_FAILED}
+    other = _KEY._replace(version="v2")
+    for seconds in (0.2, 0.9):
+        meter.start(other, None, caller=7).ok(Timing(0.0, None, seconds))
+    meter.start(other, None, caller=8)
+    cell = meter.take()[other]
+    assert cell.callers == {7: CALLER_ANSWERED, 8: CALLER_ASKED}
+    assert cell.first_latency == {bucket_of(200): 1}
+    meter.count_callers("rel_1")
+    meter.start(_KEY, None, caller=7)
+    assert meter.take()[_KEY].callers == {}
+    meter.count_callers("rel_2")
+    meter.start(_KEY, None, caller=7)
+    assert meter.take()[_KEY].callers == {7: CALLER_ASKED}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.CLIENT_GONE])
+def test_a_caller_has_not_failed_by_his_own_fault(outcome: Outcome) -> None:
+    """What counts against no version is told of no caller."""
+    meter = Meter()
+    meter.start(_KEY, None, caller=7).failed(outcome, 400)
+    meter.start(_KEY, None).failed(Outcome.UPSTREAM_ERROR, 500)
+    assert meter.take()[_KEY].callers == {7: CALLER_ASKED}
+
+
+def test_a_failed_rescue_is_told_of_the_failure_it_was_for() -> None:
+    """The candidate's cell learns that stable failed as well; a rescue that works tells nothing."""
+    meter = Meter()
+    candidate, rescue = _KEY._replace(version="v2"), _KEY._replace(assignment="failover")
+    for rescued in (True, False):
+        failure = meter.start(candidate, None)
+        failure.failed(Outcome.UPSTREAM_ERROR, 500, failed_over=True)
+        second = meter.start(rescue, None, rescues=failure)
+        if rescued:
+            second.ok(Timing(0.0, None, 1.0))
+        else:
+            second.failed(Outcome.UPSTREAM_ERROR, 500)
+    cells = meter.take()
+    assert (cells[candidate].failed_over, cells[candidate].rescue_failed) == (2, 1)
+    assert cells[rescue].rescue_failed == 0
+
+
+def test_a_request_that_was_cut_has_no_failure_to_make_good() -> None:
+    """A cut is no failure of the candidate's, so that stable's at the same request is its own."""
+    meter = Meter()
+    cut = meter.start(_KEY, None)
+    cut.gone(None)
+    second = meter.start(_KEY, None, rescues=cut)
+    second.failed(Outcome.UPSTREAM_ERROR, 500)
+    assert meter.take()[_KEY].rescue_failed == 0
 
 
 def test_cells_that_could_not_be_written_are_kept() -> None:

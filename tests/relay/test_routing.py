@@ -14,6 +14,7 @@ from grayscale.errors import Refused
 from grayscale.relay.routing import Ask, Choice, Routing, RoutingError
 from grayscale.relay.targets import targets_from
 from grayscale.settings import Limits, UpstreamSettings
+from grayscale.traffic.counters import CALLER_BUCKETS
 from grayscale.traffic.outcomes import Assignment
 from grayscale.traffic.snapshot import Snapshot, Version
 from grayscale.traffic.versions import VersionConfig
@@ -72,6 +73,32 @@ def test_rising_weight_only_moves_callers_forward(
         is_candidate = choice.route.version == CANDIDATE
         assert is_candidate or not seen
         seen = is_candidate
+
+
+def test_the_callers_bucket_is_handed_on() -> None:
+    """Sticky requests that might have been drawn carry their bucket, whichever arm they got."""
+    for weight, version in ((0.01, STABLE), (100, CANDIDATE)):
+        choice = _choose(_split(weight), sticky_key="ann")
+        assert (choice.route.version, choice.compared) == (version, True)
+        assert choice.caller == _choose(_split(50), sticky_key="ann").caller
+        assert choice.caller is not None
+        assert 0 <= choice.caller < CALLER_BUCKETS
+    weighted = _choose(_split(50))
+    assert (weighted.compared, weighted.caller) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"pinned": "beta"}, {"pinned": "stable"}, {"model": "other"}],
+    ids=["pinned", "pinned to stable", "unaffected"],
+)
+def test_what_is_not_drawn_is_not_compared(asked: dict[str, Any]) -> None:
+    """A pinned request, or one for a model that the release leaves alone, tells nothing."""
+    both = _models(MODEL, "other")
+    state = snapshot(both, both, weight=50, affected=frozenset({MODEL}))
+    choice = _choose(state, sticky_key="ann", **asked)
+    assert (choice.compared, choice.caller) == (False, None)
+    assert not _choose(_split(0), sticky_key="ann").compared
 
 
 def test_salt_draws_other_callers() -> None:

@@ -12,13 +12,14 @@ from starlette.types import ASGIApp
 
 from grayscale.errors import StoreError, StoreLost, StoreUnavailable
 from grayscale.relay import snapshot_file
-from grayscale.relay.brake import Brake
+from grayscale.relay.brake import Brake, is_trip
 from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.worker import Worker
 from grayscale.testing.clock import FakeClock
 from grayscale.traffic.counters import CellKey, Cells
+from grayscale.traffic.outcomes import Outcome
 from grayscale.traffic.snapshot import Snapshot
 from tests.relay.harness import (
     CANDIDATE,
@@ -196,6 +197,37 @@ async def test_cutting_ban_is_carried_out_once(bench: Bench) -> None:
     bench.brake.ban(9, cut=True)
     bench.worker.cut_banned()
     assert cut == [CANDIDATE, CANDIDATE]
+
+
+async def test_a_trip_bans_at_once_and_is_written_down_when_it_can(bench: Bench) -> None:
+    """The brake page comes first; the store hears of it then, or when it is back, and once."""
+    await bench.worker.refresh()
+    trip = _trip_the_breaker(bench)
+    assert is_trip(bench.brake.value(9))
+    assert bench.runtime.flush_wanted.is_set()
+    bench.store.failure = StoreUnavailable("away")
+    await bench.worker.report_trips()
+    assert bench.runtime.health.reasons["store"] == "away"
+    bench.store.failure = None
+    await bench.worker.report_trips()
+    await bench.worker.report_trips()
+    assert bench.store.trips == [trip]
+
+
+async def test_a_banned_version_does_not_trip(bench: Bench) -> None:
+    """Whoever took the candidate away was first: the breaker has nothing to add."""
+    await bench.worker.refresh()
+    ban = bench.brake.ban(9)
+    _trip_the_breaker(bench)
+    assert bench.brake.value(9) == ban
+    assert bench.runtime.trips == []
+
+
+def _trip_the_breaker(bench: Bench) -> Trip:
+    for _ in range(6):
+        bench.runtime.breaker.start(STABLE, None).settle(Outcome.OK)
+        bench.runtime.breaker.start(CANDIDATE, None).settle(Outcome.UPSTREAM_ERROR)
+    return Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=6)
 
 
 async def test_starts_from_the_file_when_the_store_is_away(bench: Bench) -> None:

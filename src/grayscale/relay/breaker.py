@@ -73,12 +73,16 @@ class Witness:
         self.started_at = started_at
         self.caller = caller
         self.ended = False
-        self.number = arm.start(self)
+        arm.started = self.number = arm.started + 1
+        arm.latest.append(self)
 
     def settle(self, outcome: Outcome) -> None:
         """How the request ended."""
         self.ended = True
-        self._breaker.settle(self, outcome)
+        if outcome is not Outcome.OK:
+            self._breaker.did_not_answer(self, outcome)
+        elif self.caller is not None:
+            self.arm.unanswered.pop(self.caller, None)
 
     def excuse(self) -> None:
         """The failure was not the version's: stable failed at the same request."""
@@ -113,15 +117,15 @@ class Breaker:
         arm = self._candidates.get(version, self._stable)
         return Witness(self, arm, self._clock(), caller)
 
-    def settle(self, request: Witness, outcome: Outcome) -> None:
-        """How a request ended; may trip."""
+    def did_not_answer(self, request: Witness, outcome: Outcome) -> None:
+        """A request ended without a good answer; may trip."""
         now = self._clock()
         arm = request.arm
-        if not arm.settle(request, outcome, now):
+        if not arm.mark(request, outcome, now):
             return
         if isinstance(arm, _Candidate):
             self._judge(arm, request, now)
-        elif self._stable.is_sick(request.number):
+        elif arm is self._stable and self._stable.is_sick(request.number):
             self._veto_until = now + _VETO_SECONDS
 
     def _judge(self, candidate: _Candidate, request: Witness, now: float) -> None:
@@ -149,30 +153,25 @@ class _Mark(NamedTuple):
 class _Arm:
     """One side's requests by the number of their start; only what did not go well is kept."""
 
-    def __init__(self) -> None:
-        self._started = 0
+    def __init__(self, *, kept_starts: int = 0) -> None:
+        self.started = 0
+        self.latest: deque[Witness] = deque(maxlen=kept_starts)
+        self.unanswered: dict[int, int] = {}
         self._marks: list[_Mark] = []
-        self._unanswered: dict[int, int] = {}
 
-    def start(self, request: Witness) -> int:  # noqa: ARG002 - stable keeps it
-        """The number of a request that starts now."""
-        self._started += 1
-        return self._started
-
-    def settle(self, request: Witness, outcome: Outcome, now: float) -> bool:
-        """Note how a request ended; True for a failure that counts."""
-        caller = request.caller
-        if outcome is Outcome.OK:
-            if caller is not None:
-                self._unanswered.pop(caller, None)
-            return False
-        counts = outcome in FAILURES
+    def mark(self, request: Witness, outcome: Outcome, now: float) -> bool:
+        """Note a request that did not go well; True for a failure that counts."""
+        counts, caller = outcome in FAILURES, request.caller
         if counts and caller is not None:
-            before = self._unanswered.get(caller, 0)
-            self._unanswered[caller] = before + 1
+            before = self.unanswered.get(caller, 0)
+            self.unanswered[caller] = before + 1
             counts = before < _MOST_OF_ONE_CALLER
         began_at = request.started_at
-        insort(self._marks, _Mark(request.number, began_at, now - began_at, caller, counts))
+        insort(
+            self._marks,
+            _Mark(request.number, began_at, now - began_at, caller, counts),
+            key=_number,
+        )
         del self._marks[:-_KEPT_MARKS]
         return counts
 
@@ -187,13 +186,7 @@ class _Stable(_Arm):
     """What the candidates are compared with."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._latest: deque[Witness] = deque(maxlen=_KEPT_STARTS)
-
-    def start(self, request: Witness) -> int:
-        """The number of a request that starts now."""
-        self._latest.append(request)
-        return super().start(request)
+        super().__init__(kept_starts=_KEPT_STARTS)
 
     def is_sick(self, number: int) -> bool:
         """Whether too many of the requests around this failure have failed."""
@@ -209,7 +202,7 @@ class _Stable(_Arm):
         failed = sum(mark.failed for mark in marks)
         seen = sum(
             request.started_at >= began_at and (request.ended or request.started_at <= started_by)
-            for request in self._latest
+            for request in self.latest
         )
         return failed, seen - (len(marks) - failed)
 

@@ -190,8 +190,8 @@ class Worker:
                 await asyncio.wait_for(self._runtime.flush_wanted.wait(), _FLUSH_SECONDS)
             self._runtime.flush_wanted.clear()
             try:
-                await self.report_trips()
                 await self.flush()
+                await self.report_trips()
             finally:
                 self.look_for_leader()
 
