@@ -43,13 +43,15 @@ async def _sum(tx: Tx) -> tuple[Cells, int]:
         .order_by(table.c.seq)
     )
     for counted in rows:
-        merge_cells(cells, _without_config(load_cells(counted["cells"])))
+        merge_cells(cells, _for_ever(load_cells(counted["cells"])))
         cursor = int(counted["seq"])
     return cells, cursor
 
 
-def _without_config(cells: Cells) -> Cells:
+def _for_ever(cells: Cells) -> Cells:
+    """The sums without what belongs to one release: its configs and its sticky callers."""
     merged: Cells = {}
     for key, cell in cells.items():
+        cell.callers, cell.first_latency = {}, {}
         merge_cells(merged, {CellKey("", *key[1:]): cell})
     return merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import (
@@ -23,6 +23,19 @@ from grayscale.traffic.counters import Cell, Cells
 from grayscale.traffic.outcomes import Outcome
 
 EDGES_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+TOKEN_EDGES_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.5, 1.0)
+SIGNALS = {
+    "refusal": "refused",
+    "empty_answer": "empty",
+    "truncation": "truncated",
+    "json_asked": "json_asked",
+    "invalid_json": "json_invalid",
+    "tool_call": "tools_called",
+    "invalid_tool_call": "tools_invalid",
+    "stream_abort": "aborted",
+}
+"""What an answer can show, and the cell's field that counts it."""
+
 _LABELS = ("version", "model", "upstream")
 _Sums = dict[tuple[str, str, str], Cell]
 
@@ -50,8 +63,12 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """The families, in the order in which people look for them."""
         yield self._requests()
-        yield self._seconds("grayscale_request_duration_seconds", "duration")
-        yield self._seconds("grayscale_time_to_first_token_seconds", "ttft")
+        yield self._signals()
+        yield self._seconds("grayscale_request_duration_seconds", "duration", EDGES_SECONDS)
+        yield self._seconds("grayscale_time_to_first_token_seconds", "ttft", EDGES_SECONDS)
+        yield self._seconds(
+            "grayscale_time_per_output_token_seconds", "token_ms", TOKEN_EDGES_SECONDS
+        )
         yield self._weights()
         yield self._states()
 
@@ -64,10 +81,19 @@ class Exposition(Collector):
                 family.add_metric((*labels, outcome.value), getattr(cell, outcome.value))
         return family
 
-    def _seconds(self, name: str, field: str) -> Metric:
+    def _signals(self) -> Metric:
+        family = CounterMetricFamily(
+            "grayscale_answers", "Answers by what they showed.", labels=(*_LABELS, "signal")
+        )
+        for labels, cell in self.sums.items():
+            for signal, field in SIGNALS.items():
+                family.add_metric((*labels, signal), getattr(cell, field))
+        return family
+
+    def _seconds(self, name: str, field: str, edges: Sequence[float]) -> Metric:
         family = HistogramMetricFamily(name, "Seconds, of answered requests.", labels=_LABELS)
         for labels, cell in self.sums.items():
-            buckets, total = _histogram(getattr(cell, field))
+            buckets, total = _histogram(getattr(cell, field), edges)
             family.add_metric(labels, buckets, sum_value=total)
         return family
 
@@ -97,15 +123,17 @@ def _by_label(cells: Cells) -> _Sums:
     return sums
 
 
-def _histogram(counts: dict[int, int]) -> tuple[list[tuple[str, float]], float]:
-    slots = [0.0] * (len(EDGES_SECONDS) + 1)
+def _histogram(
+    counts: dict[int, int], edges: Sequence[float]
+) -> tuple[list[tuple[str, float]], float]:
+    slots = [0.0] * (len(edges) + 1)
     total_seconds = 0.0
     for bucket, count in counts.items():
         edge_ms = LATENCY_EDGES_MS[min(bucket, len(LATENCY_EDGES_MS) - 1)]
-        slots[bisect_left(EDGES_SECONDS, edge_ms / 1000)] += count
+        slots[bisect_left(edges, edge_ms / 1000)] += count
         total_seconds += count * edge_ms / 1000
     buckets, running = [], 0.0
-    for edge, inside in zip((*EDGES_SECONDS, float("inf")), slots, strict=True):
+    for edge, inside in zip((*edges, float("inf")), slots, strict=True):
         running += inside
         buckets.append(("+Inf" if edge == float("inf") else str(edge), running))
     return buckets, total_seconds
