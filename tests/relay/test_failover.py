@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from grayscale.testing.upstreams import Behaviour, Fault, Upstream
+from grayscale.traffic.counters import CALLER_ANSWERED, CALLER_ASKED, CALLER_FAILED
 from grayscale.traffic.snapshot import Snapshot
 from tests.relay.harness import CANDIDATE, STABLE, chat, config, relay, snapshot
 
@@ -149,3 +151,94 @@ async def test_stable_has_no_stand_in(tmp_path: Path) -> None:
     ):
         assert (await client.post(_CHAT, json=chat())).status_code == 500
         assert upstream.total == 1
+
+
+async def test_a_rescue_that_fails_too_is_told(tmp_path: Path) -> None:
+    """Where stable fails at the same request, the candidate's cell says so, and nothing trips."""
+    broken = Behaviour(error_rate=1)
+    async with (
+        Upstream(broken) as bad,
+        Upstream(broken) as main,
+        relay(tmp_path, {"main": main.base_url, "bad": bad.base_url}, _state()) as running,
+        running.client() as client,
+    ):
+        statuses = [(await client.post(_CHAT, json=chat())).status_code for _ in range(20)]
+        cell = running.cell(CANDIDATE)
+        assert set(statuses) == {500}
+        assert cell.errors == 20
+        assert cell.failed_over == cell.rescue_failed > 10
+        assert not running.runtime.is_banned(9)
+
+
+async def test_an_outage_of_the_candidate_is_over_after_six_requests(tmp_path: Path) -> None:
+    """The breaker takes it out of traffic; every caller is served, and stable's share is clean."""
+    state = replace(_state(), weights={STABLE: 50.0, CANDIDATE: 50.0}, salt="rel_1")
+    async with (
+        Upstream(Behaviour(error_rate=1)) as bad,
+        Upstream() as good,
+        relay(tmp_path, {"main": good.base_url, "bad": bad.base_url}, state) as running,
+        running.client() as client,
+    ):
+        answers = [await client.post(_CHAT, json=chat()) for _ in range(60)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert running.cell(CANDIDATE).errors == running.cell(CANDIDATE).failed_over == 6
+        assert running.cell(STABLE).errors == 0
+        assert running.runtime.is_banned(9)
+        (trip,) = running.runtime.trips
+        assert (trip.version, trip.failures, trip.requests) == (CANDIDATE, 6, 6)
+
+
+async def test_requests_under_way_at_a_trip_are_served_too(tmp_path: Path) -> None:
+    """What the candidate was serving when it tripped moves to stable, budget or not."""
+    async with (
+        Upstream(Behaviour(error_rate=1, error_latency_ms=100)) as bad,
+        Upstream() as good,
+        relay(tmp_path, {"main": good.base_url, "bad": bad.base_url}, _state()) as running,
+        running.client() as client,
+    ):
+        for _ in range(5):
+            assert (await client.post(_CHAT, json=chat())).status_code == 200
+        together = [client.post(_CHAT, json=chat()) for _ in range(25)]
+        answers = await asyncio.gather(*together)
+        assert {answer.status_code for answer in answers} == {200}
+        assert running.cell(CANDIDATE).failed_over == 30
+
+
+async def test_pinned_failures_do_not_trip(tmp_path: Path) -> None:
+    """A smoke test of a broken candidate is no reason to take it from those who were drawn."""
+    async with (
+        Upstream(Behaviour(error_rate=1)) as bad,
+        Upstream() as good,
+        relay(tmp_path, {"main": good.base_url, "bad": bad.base_url}, _state()) as running,
+        running.client() as client,
+    ):
+        for _ in range(20):
+            await client.post(_CHAT, json=chat(), headers={"x-relay-version": "beta"})
+            await client.post(_CHAT, json=chat(), headers={"x-relay-version": "stable"})
+        assert not running.runtime.is_banned(9)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_sticky_callers_are_counted(tmp_path: Path, stream: bool) -> None:  # noqa: FBT001
+    """The first good answer of a bucket has its latency; a rescue counts for no caller."""
+    state = replace(_state(), salt="rel_1")
+    async with (
+        Upstream(Behaviour(error_rate=1)) as bad,
+        Upstream() as good,
+        relay(tmp_path, {"main": good.base_url, "bad": bad.base_url}, state) as running,
+        running.client() as client,
+    ):
+        for _ in range(2):
+            await client.post(_CHAT, json=chat(stream=stream, user="ann"))
+        bad.behaviour = Behaviour()
+        for user in ("ann", "ann", "ben"):
+            await client.post(_CHAT, json=chat(stream=stream, user=user))
+        await client.post(_CHAT, json=chat(stream=stream))
+        cell = running.cell(CANDIDATE)
+        asked_and_answered = CALLER_ASKED | CALLER_ANSWERED
+        assert sorted(cell.callers.values()) == [
+            asked_and_answered,
+            asked_and_answered | CALLER_FAILED,
+        ]
+        assert sum(cell.first_latency.values()) == 2
+        assert running.cell(STABLE).callers == {}
