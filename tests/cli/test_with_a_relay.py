@@ -93,6 +93,10 @@ def test_a_release_without_prefect_is_queued_and_can_be_aborted(shell: Cli, tmp_
     aborted = shell("abort", "v2", "--note", "not today")
     assert (aborted.code, "not today" in aborted.out) == (0, True)
     assert shell("status", release).code == 1
+    told = shell("explain", "v2").out
+    assert told.startswith("v2 was rolled back at ")
+    assert told.splitlines()[1] == "aborted by admin: not today"
+    assert shell("replay", release).out == "0 intervals judged again: exactly as recorded.\n"
     again = json.loads(shell("retry", release, "--json").out)
     assert again["id"] != release
     assert shell("abort", again["id"]).code == 0
