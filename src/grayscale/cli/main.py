@@ -23,6 +23,7 @@ from grayscale.cli import (
     releases,
     replay,
     servers,
+    simulate,
     traffic,
     versions,
 )
@@ -46,6 +47,7 @@ app.command()(servers.up)
 app.command()(servers.relay)
 
 app.command()(plans.lint)
+app.command()(simulate.simulate)
 app.command()(releases.release)
 app.command()(releases.get)
 app.command()(releases.status)

@@ -30,6 +30,10 @@ def lint(
     live: Annotated[
         bool, typer.Option("--live", help="Also hold it against the traffic of the last 5 minutes.")
     ] = False,
+    rps: Annotated[
+        float | None,
+        typer.Option("--rps", min=0.0, help="Hold it against so many requests per second."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check plan files. Each problem names its line and column; wrong plans exit with 2."""
@@ -43,13 +47,14 @@ def lint(
             put_json({"ok": False, "problems": problems, "warnings": []})
         say(str(error))
         raise typer.Exit(ExitCode.USAGE) from error
-    found = warnings(read, **(_seen_traffic() if live else {}))
+    stable_p95_ms, seen_rps = _seen_traffic() if live else (None, None)
+    found = warnings(read, stable_p95_ms=stable_p95_ms, rps=seen_rps if rps is None else rps)
     if as_json:
         put_json({"ok": True, "problems": [], "warnings": [asdict(warning) for warning in found]})
     for warning in found:
         say(f"warning: {warning}")
     if not as_json:
-        put(f"{_named(plan)}: {_summary(read)}")
+        put(f"{named(plan)}: {_summary(read)}")
     if found and strict:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -64,7 +69,7 @@ def read_plan(paths: Sequence[Path]) -> Plan:
         raise UsageProblem(str(error)) from error
 
 
-def _seen_traffic() -> dict[str, float | None]:
+def _seen_traffic() -> tuple[float | None, float]:
     """Stable's p95 and the requests per second, as the relay has seen them."""
     from grayscale.cli.relay_client import with_relay
 
@@ -74,10 +79,11 @@ def _seen_traffic() -> dict[str, float | None]:
     latency, seen = with_relay(look)
     p95 = next((v["p95_ms"] for v in latency["versions"] if "stable" in v["aliases"]), None)
     requests = sum(version["requests"] for version in seen["versions"])
-    return {"stable_p95_ms": p95, "rps": requests / seen["window_seconds"]}
+    return p95, requests / seen["window_seconds"]
 
 
-def _named(paths: Sequence[Path]) -> str:
+def named(paths: Sequence[Path]) -> str:
+    """The files as a reader calls them."""
     return " + ".join(str(path) for path in paths)
 
 

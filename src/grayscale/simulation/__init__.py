@@ -4,15 +4,25 @@ A world says how both versions behave; `run` carries one seeded release out in i
 with the product's own judge and the conductor's own decisions.
 """
 
+from grayscale.simulation.forecast import (
+    Forecast,
+    Share,
+    Spread,
+    affordable_rollouts,
+    forecast,
+    simulate,
+)
 from grayscale.simulation.judging import Judge, NewJudge, OwnJudge
 from grayscale.simulation.latency import Latency
 from grayscale.simulation.rollout import End, Ended, Means, run
+from grayscale.simulation.scenarios import Recipe, Scenario
 from grayscale.simulation.world import Callers, Moment, Rate, Shape, Version, World, always, answers
 
 __all__ = [
     "Callers",
     "End",
     "Ended",
+    "Forecast",
     "Judge",
     "Latency",
     "Means",
@@ -20,10 +30,17 @@ __all__ = [
     "NewJudge",
     "OwnJudge",
     "Rate",
+    "Recipe",
+    "Scenario",
     "Shape",
+    "Share",
+    "Spread",
     "Version",
     "World",
+    "affordable_rollouts",
     "always",
     "answers",
+    "forecast",
     "run",
+    "simulate",
 ]
