@@ -224,7 +224,7 @@ def _events(whole: bytes) -> Iterator[bytes]:
 
 
 def _datas(whole: bytes) -> Iterable[bytes]:
-    if whole.startswith(b"data:") and whole.find(b"\n") == len(whole) - 2 and b"\r" not in whole:
+    if whole.startswith(b"data:") and whole.find(b"\n") >= len(whole) - 3:
         return (whole[5:],)  # one event of one line, as most pieces are
     return [_name_and_data(event)[1] for event in _events(whole)]
 
