@@ -17,6 +17,7 @@ def settings_of(plan: Plan) -> Settings:
         alpha=plan.judge.alpha,
         min_requests=plan.judge.min_requests,
         rules=judge_rules(plan),
+        switched_off=plan.judge.gates.switched_off,
     )
 
 

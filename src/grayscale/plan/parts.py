@@ -187,6 +187,25 @@ class Approval(Frozen):
     )
 
 
+class AnswerGates(Frozen):
+    """Which traits of answers the candidate is compared with stable by."""
+
+    ttft: bool = Field(default=True, description="Time to the first token of streams.")
+    token_speed: bool = Field(default=True, description="Time per output token.")
+    cost: bool = Field(default=True, description="What an answer costs, where prices are known.")
+    refusals: bool = Field(default=True, description="Answers that refuse.")
+    empty_answers: bool = Field(default=True, description="Answers without content.")
+    truncations: bool = Field(default=True, description="Answers cut short by the token limit.")
+    invalid_json: bool = Field(default=True, description="No valid JSON where it was asked for.")
+    invalid_tool_calls: bool = Field(default=True, description="Tool calls that cannot work.")
+    stream_aborts: bool = Field(default=True, description="Streams that break off in the middle.")
+
+    @property
+    def switched_off(self) -> tuple[str, ...]:
+        """The gates that are not wanted."""
+        return tuple(name for name in AnswerGates.model_fields if not getattr(self, name))
+
+
 class JudgeSettings(Frozen):
     """How sure the judge must be, and how long it may take."""
 
@@ -204,6 +223,10 @@ class JudgeSettings(Frozen):
     )
     count_pinned: bool = Field(
         default=False, description="Also judge requests that asked for the version by name."
+    )
+    gates: AnswerGates = Field(
+        default=AnswerGates(),
+        description="Traits of answers to compare; one that stable does not show has no weight.",
     )
 
 

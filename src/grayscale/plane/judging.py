@@ -11,18 +11,12 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 
-from grayscale.judge import (
-    LATENCY_EDGES_MS,
-    Arm,
-    Interval,
-    JudgeState,
-    Verdict,
-    start,
-)
+from grayscale.judge import Interval, JudgeState, Verdict, start
 from grayscale.judge.recorded import interval_json, look_once, verdict_json
 from grayscale.plan.guard_rails import settings_of
 from grayscale.plan.models import Plan
 from grayscale.plane import configs, document
+from grayscale.plane.arms import CallerBook, arms_of, of_release
 from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
 from grayscale.release import soak_clock
@@ -30,8 +24,7 @@ from grayscale.release.phases import ACTIVE, State
 from grayscale.release.record import StepView, VerdictView
 from grayscale.store import schema
 from grayscale.store.database import Tx
-from grayscale.traffic.counters import Cell, Cells, load_cells, merge_cells
-from grayscale.traffic.outcomes import COUNTED_ASSIGNMENTS, Assignment
+from grayscale.traffic.counters import Cells, load_cells, merge_cells
 
 _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
 
@@ -66,7 +59,12 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
     cells, cursor = await _counted_since(tx, int(row["cursor"]))
     runs = look.watched and release.state in _CLOCK_RUNS
     watched = stage.watched_seconds + (look.seconds if runs else 0.0)
-    stable, candidate = arms(cells, release)
+    counted = of_release(cells, release)
+    arms, independent = arms_of(counted, release)
+    kept = row["state"] or {}
+    book, (stable, candidate) = CallerBook.from_json(kept.get("callers")).read(
+        counted, release, arms
+    )
     interval = Interval(
         id=int(row["interval_id"]) + 1,
         seconds=look.seconds,
@@ -78,13 +76,15 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
         candidate=candidate,
         fresh=look.fresh,
         split_verified=look.verified,
+        independent=independent,
     )
     settings = settings_of(release.plan)
-    before = JudgeState.from_json(row["state"]) if row["state"] else start(settings)
+    before = JudgeState.from_json(kept["judge"]) if kept else start(settings)
     after, verdict = look_once(before, interval)
     stopped = _stopped_by(release, look, verdict)
     seen = {"at": look.at, "stopped_by": stopped, "config": release.config_id}
-    await _keep(tx, release, interval, verdict, state=after, cursor=cursor, seen=seen)
+    state = {"judge": after.to_json(), "callers": book.to_json()}
+    await _keep(tx, release, interval, verdict, state=state, cursor=cursor, seen=seen)
     view = VerdictView.model_validate(verdict_json(verdict))
     release.verdict = view
     changes = soak_clock.after_look(
@@ -152,32 +152,6 @@ async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
     return cells, cursor
 
 
-def arms(cells: Cells, release: Document) -> tuple[Arm, Arm]:
-    """Stable's and the candidate's requests under the release's present config."""
-    counted = {str(assignment) for assignment in COUNTED_ASSIGNMENTS}
-    if release.plan.judge.count_pinned:
-        counted.add(str(Assignment.PINNED))
-    stable, candidate = Cell(), Cell()
-    for key, cell in cells.items():
-        if key.config_id == release.config_id and key.assignment in counted:
-            (candidate if key.version == release.version else stable).add(cell)
-    return _arm(stable), _arm(candidate)
-
-
-def _arm(cell: Cell) -> Arm:
-    counts = [0] * (len(LATENCY_EDGES_MS) + 1)
-    for bucket, count in cell.latency.items():
-        counts[min(bucket, len(LATENCY_EDGES_MS))] += count
-    return Arm(
-        requests=max(cell.judged, 0),
-        errors=cell.errors,
-        latency_counts=tuple(counts),
-        rejected=cell.rejected,
-        client_gone=cell.client_gone,
-        by_code={int(code): count for code, count in cell.by_code.items() if code.isdigit()},
-    )
-
-
 async def _row(tx: Tx, release: Document) -> dict[str, Any]:
     table = schema.judging
     row = await tx.one(select(table).where(table.c.release_id == release.id))
@@ -197,7 +171,7 @@ async def _keep(
     interval: Interval,
     verdict: Verdict,
     *,
-    state: JudgeState,
+    state: dict[str, Any],
     cursor: int,
     seen: dict[str, Any],
 ) -> None:
@@ -205,7 +179,7 @@ async def _keep(
     await tx.run(
         update(table)
         .where(table.c.release_id == release.id)
-        .values(cursor=cursor, interval_id=interval.id, state=state.to_json())
+        .values(cursor=cursor, interval_id=interval.id, state=state)
     )
     data = {"interval": interval_json(interval), "verdict": verdict_json(verdict), **seen}
     await tx.run(

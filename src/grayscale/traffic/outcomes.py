@@ -19,16 +19,20 @@ class Outcome(StrEnum):
 
 
 class Assignment(StrEnum):
-    """Why a request went to its version."""
+    """Why a request went to its version; `first` is a sticky caller's first in a release."""
 
     WEIGHTED = "weighted"
+    FIRST = "first"
     STICKY = "sticky"
     PINNED = "pinned"
     FAILOVER = "failover"
 
 
-COUNTED_ASSIGNMENTS = frozenset({Assignment.WEIGHTED, Assignment.STICKY})
+COUNTED_ASSIGNMENTS = frozenset({Assignment.WEIGHTED, Assignment.FIRST, Assignment.STICKY})
 """The assignments that gates, breaker and sample-ratio check look at."""
+
+INDEPENDENT_ASSIGNMENTS = COUNTED_ASSIGNMENTS - {Assignment.STICKY}
+"""Those whose requests do not depend on each other: a caller who sticks counts once."""
 
 FAILURES = frozenset({Outcome.UPSTREAM_ERROR, Outcome.CONFIG_ERROR})
 """The outcomes that count against the version that served."""
