@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.conducting import Conductor
 from tests.e2e.processes import Relay, chat, eventually
 from tests.e2e.shapes import is_time, new_name, refused, served
 
@@ -52,64 +53,6 @@ EVENT = {
     "labels",
     "links",
 }
-
-
-class Conductor:
-    """A release and its conductor, as the flow is one."""
-
-    def __init__(self, client: httpx.Client, **plan: Any) -> None:
-        self.client = client
-        name = new_name()
-        self.plan = {
-            "version_name": name,
-            "config_overrides": {"models": {"gpt-4.1": {"model": f"gpt-4.1-for-{name}"}}},
-            "labels": {"git_sha": "abc"},
-            "auto_promote": {"promotion_steps": [10, 100], "step_duration_seconds": 60},
-            **plan,
-        }
-        made = client.post("/admin/releases", json={"plan": self.plan})
-        assert made.status_code == 201, made.text
-        self.record: dict[str, Any] = made.json()
-        self.path = f"/admin/releases/{self.record['id']}"
-        self.fence = 0
-
-    def look(self) -> dict[str, Any]:
-        """Read the record."""
-        self.record = self.client.get(self.path).json()
-        return self.record
-
-    def claim(self, run: str = "run-1") -> httpx.Response:
-        """Become the conductor."""
-        answer = self.client.post(f"{self.path}/claim", json={"flow_run_id": run})
-        if answer.status_code == 200:
-            self.fence, self.record = answer.json()["fence"], answer.json()["release"]
-        return answer
-
-    def act(self, verb: str, **body: Any) -> dict[str, Any]:
-        """One decision, carried out."""
-        answer = self.try_to(verb, **body)
-        assert answer.status_code == 200, answer.text
-        self.record = answer.json()
-        return self.record
-
-    def try_to(self, verb: str, **body: Any) -> httpx.Response:
-        """One decision, which may be refused."""
-        headers = {
-            "X-Relay-Fence": str(self.fence),
-            "If-Match": str(self.record["revision"]),
-            "Idempotency-Key": f"{self.record['id']}:{self.record['seq']}:{verb}",
-        }
-        return self.client.post(f"{self.path}/act", json={"verb": verb, **body}, headers=headers)
-
-    def say(self, verb: str, **body: Any) -> httpx.Response:
-        """What a person does to the release."""
-        return self.client.post(f"{self.path}/{verb}", json=body)
-
-    def begin(self) -> None:
-        """Up to the first split."""
-        assert self.claim().status_code == 200
-        self.act("create_version")
-        self.act("set_split", step=0)
 
 
 @pytest.fixture
