@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from grayscale.judge import Arm
 from grayscale.plan.models import Plan
 from grayscale.plane.arms import CallerBook, arms_of, of_release
 from grayscale.plane.document import Document
 from grayscale.release.phases import State
 from grayscale.release.record import StepView
-from grayscale.traffic.counters import CALLER_ASKED, CALLER_FAILED, Cell, CellKey
+from grayscale.traffic.counters import CALLER_ASKED, CALLER_FAILED, Cell, CellKey, Cells
 
 
-def a_release(*, weight: float = 10.0, count_pinned: bool = False) -> Document:
+def a_release(*, count_pinned: bool = False) -> Document:
     plan = Plan.model_validate({"version_name": "new", "judge": {"count_pinned": count_pinned}})
     return Document(
         id="rel_1",
         version="new",
         state=State.SOAKING,
         plan=plan,
-        steps=[StepView(index=0, step_percent=weight, weight_percent=weight)],
+        steps=[StepView(index=0, step_percent=10, weight_percent=10)],
         current_step=0,
         config_id="config-1",
         state_seq=1,
@@ -26,6 +27,13 @@ def a_release(*, weight: float = 10.0, count_pinned: bool = False) -> Document:
 
 def key(version: str, assignment: str = "weighted", *, config: str = "config-1") -> CellKey:
     return CellKey(config, version, "gpt-4.1", "main", assignment, stream=False)
+
+
+def read(
+    book: CallerBook, cells: Cells, *, weight: float = 10.0
+) -> tuple[CallerBook, tuple[Arm, Arm]]:
+    everything, _ = arms_of(cells, a_release())
+    return book.read(cells, everything, version="new", weight_percent=weight)
 
 
 def test_only_what_was_assigned_under_this_config_counts() -> None:
@@ -66,13 +74,12 @@ def test_a_callers_first_failure_counts_once_and_for_good() -> None:
         key("new", "first"): Cell(started=1, callers={7: CALLER_ASKED | CALLER_FAILED}),
         key("old", "first"): Cell(started=2, callers={2000: CALLER_ASKED, 3000: CALLER_ASKED}),
     }
-    release = a_release()
-    book, (stable, candidate) = CallerBook().read(cells, release, arms_of(cells, release)[0])
+    book, (stable, candidate) = read(CallerBook(), cells)
     assert (candidate.callers, candidate.failed_callers) == (1, 1)
     assert (stable.callers, stable.failed_callers) == (2, 0)
     again = CallerBook.from_json(book.to_json())
     assert again == book
-    _, (stable, candidate) = again.read(cells, release, arms_of(cells, release)[0])
+    _, (stable, candidate) = read(again, cells)
     assert (candidate.callers, candidate.failed_callers) == (0, 0)
     assert stable.callers == 2
 
@@ -80,9 +87,8 @@ def test_a_callers_first_failure_counts_once_and_for_good() -> None:
 def test_callers_at_risk_belong_to_the_version_that_has_them_now() -> None:
     """When the weight rises, callers who never failed are at risk with the candidate."""
     cells = {key("old", "first"): Cell(callers={900: CALLER_ASKED, 2000: CALLER_ASKED})}
-    book, _ = CallerBook().read(cells, a_release(), arms_of(cells, a_release())[0])
-    risen = a_release(weight=25)
-    _, (stable, candidate) = book.read({}, risen, arms_of({}, risen)[0])
+    book, _ = read(CallerBook(), cells)
+    _, (stable, candidate) = read(book, {}, weight=25)
     assert (stable.callers, candidate.callers) == (0, 2)
 
 

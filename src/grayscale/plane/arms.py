@@ -45,7 +45,9 @@ class CallerBook:
         """Both bitmaps in hexadecimal."""
         return {"asked": f"{self.asked:x}", "failed": f"{self.failed:x}"}
 
-    def read(self, cells: Cells, release: Document, arms: Arms) -> tuple[CallerBook, Arms]:
+    def read(
+        self, cells: Cells, arms: Arms, *, version: str, weight_percent: float
+    ) -> tuple[CallerBook, Arms]:
         """The book after these cells, and the arms with the callers at risk and newly failed."""
         asked, failed = self.asked, self.failed
         new = {False: 0, True: 0}
@@ -55,8 +57,8 @@ class CallerBook:
                 asked |= bit if seen & CALLER_ASKED else 0
                 if seen & CALLER_FAILED and not failed & bit:
                     failed |= bit
-                    new[key.version == release.version] += 1
-        given = round((release.stage.weight_percent if release.stage else 0) * CALLER_BUCKETS / 100)
+                    new[key.version == version] += 1
+        given = round(weight_percent * CALLER_BUCKETS / 100)
         at_risk = asked & ~self.failed
         of_candidate = (at_risk & ((1 << given) - 1)).bit_count()
         stable, candidate = arms

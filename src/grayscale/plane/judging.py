@@ -51,9 +51,13 @@ async def begin(tx: Tx, release: Document) -> None:
 
 
 async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
-    """Judge one interval, and put the verdict into the document; None before the first split."""
+    """Judge one interval, and put the verdict into the document; None without a candidate."""
     stage = release.stage
     if stage is None:
+        return None
+    weight = (await configs.current(tx)).weights.get(release.version, 0.0)
+    if weight == 0:
+        _stand_still(release, stage, look)
         return None
     row = await _row(tx, release)
     cells, cursor = await _counted_since(tx, int(row["cursor"]))
@@ -63,13 +67,13 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
     arms, independent = arms_of(counted, release)
     kept = row["state"] or {}
     book, (stable, candidate) = CallerBook.from_json(kept.get("callers")).read(
-        counted, release, arms
+        counted, arms, version=release.version, weight_percent=weight
     )
     interval = Interval(
         id=int(row["interval_id"]) + 1,
         seconds=look.seconds,
         step=stage.index,
-        weight_percent=stage.weight_percent,
+        weight_percent=weight,
         step_seconds=watched,
         soak_done=watched >= stage.required_seconds,
         stable=stable,
@@ -96,6 +100,21 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
     )
     release.put_stage(verdict=view, **changes)
     return verdict
+
+
+def _stand_still(release: Document, stage: StepView, look: Look) -> None:
+    """All traffic is with stable for a while: there is nothing to judge, and nothing soaks."""
+    stopped = soak_clock.stopped_by(
+        release.state, cause=release.cause, leased=look.leased, wrong=None
+    )
+    changes = soak_clock.after_look(
+        stage,
+        seconds=look.seconds,
+        stopped=stopped or soak_clock.SPLIT,
+        stable_requests=0,
+        candidate_requests=0,
+    )
+    release.put_stage(**changes)
 
 
 def trouble(release: Document, look: Look, verdict: Verdict) -> str | None:
