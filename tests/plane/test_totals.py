@@ -21,7 +21,7 @@ async def count(plane: Plane, cell: Cell) -> None:
 
 async def test_callers_are_not_kept_for_ever(plane: Plane) -> None:
     """Which callers were seen belongs to one release; the totals do not grow with them."""
-    await count(plane, Cell(started=2, callers={7: 1, 9: 3}, first_latency={40: 2}))
+    await count(plane, Cell(started=2, callers={7: 1, 9: 3}))
     async with plane.write() as tx:
         await totals.carry_forward(tx)
         (cell,) = (await totals.since_ever(tx)).values()
