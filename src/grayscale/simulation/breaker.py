@@ -20,11 +20,15 @@ _REMEMBERED_SECONDS = 60.0
 
 
 class BreakerWatch:
-    """One worker's breaker; remembers what passed lately, for when it matters."""
+    """One worker's breaker; remembers what passed lately, for when it matters.
 
-    def __init__(self) -> None:
+    It is fed from the first time on that `near` of eight successive requests have failed.
+    """
+
+    def __init__(self, *, near: int = _NEAR) -> None:
+        self._near = near
         self._passed: deque[tuple[float, float, Passed]] = deque()
-        self._last_failures: deque[int] = deque(maxlen=_NEAR)
+        self._last_failures: deque[int] = deque(maxlen=near)
         self._candidate_requests = 0
         self._breaker: _Fed | None = None
         self._fed_until = 0.0
@@ -50,7 +54,7 @@ class BreakerWatch:
         for place in passed.candidate_failed:
             self._last_failures.append(self._candidate_requests + place)
             failures = self._last_failures
-            close = close or (len(failures) == _NEAR and failures[-1] - failures[0] < _AMONG)
+            close = close or (len(failures) == self._near and failures[-1] - failures[0] < _AMONG)
         self._candidate_requests += passed.candidate.requests
         return close
 

@@ -6,7 +6,8 @@ import math
 import operator
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import replace
+from itertools import accumulate, islice
 from random import Random
 
 from grayscale.judge import LATENCY_EDGES_MS, Arm
@@ -25,13 +26,14 @@ class Habits:
         self.buckets = [rng.randrange(CALLER_BUCKETS) for _ in asked]
         spread, even = callers.error_sigma, -(callers.error_sigma**2) / 2
         self.error_factors = [math.exp(rng.gauss(even, spread)) for _ in asked]
-        self.slowness = [math.exp(rng.gauss(0, callers.latency_sigma)) for _ in asked]
+        sigma = callers.latency_sigma
+        self.slowness = {bucket: math.exp(rng.gauss(0, sigma)) for bucket in self.buckets}
         self.alike = not callers.latency_sigma
         if callers.poison_share:
             asked.append(sum(asked) * callers.poison_share / (1 - callers.poison_share))
             self.buckets.append(0)
             self.error_factors.append(math.inf)
-            self.slowness.append(1.0)
+            self.slowness[0] = 1.0
         self.cumulative = list(accumulate(asked))
 
     def fails(self, rng: Random, caller: int, rate: float) -> bool:
@@ -39,13 +41,13 @@ class Habits:
         factor = self.error_factors[caller]
         return factor == math.inf or rng.random() < rate * factor
 
-    def histogram(self, rng: Random, latency: Latency, callers: Sequence[int]) -> list[int]:
-        """The latencies of good answers to these callers."""
+    def histogram(self, rng: Random, latency: Latency, asking: Sequence[int]) -> list[int]:
+        """The latencies of good answers to callers of these buckets."""
         if self.alike:
-            return latency.histogram(rng, len(callers))
+            return latency.histogram(rng, len(asking))
         counts = [0] * BUCKETS
-        for caller in callers:
-            factor = math.exp(rng.gauss(0, latency.sigma)) * self.slowness[caller]
+        for bucket in asking:
+            factor = math.exp(rng.gauss(0, latency.sigma)) * self.slowness[bucket]
             counts[bisect_left(LATENCY_EDGES_MS, latency.median_ms * factor)] += 1
         return counts
 
@@ -66,8 +68,7 @@ class StickyTraffic:
         self._rng = rng
         self._habits = Habits(callers, rng)
         self._failover = Failover(rng, percent=failover_percent)
-        self._seen: set[int | None] = set()
-        self._failed: set[int | None] = set()
+        self._book = _Book()
         self._stable = _Flow(world.stable, self._habits, rng, interval_seconds)
         self._candidate = _Flow(world.candidate, self._habits, rng, interval_seconds)
 
@@ -81,16 +82,15 @@ class StickyTraffic:
         requests = self._requests(moment, poisson(self._rng, self._world.split_rps * seconds))
         of_stable = [request for request in requests if not request.candidate]
         of_candidate = [request for request in requests if request.candidate]
-        firsts = self._firsts(requests)
-        stable = self._stable.arms(of_stable, firsts, moment, failed_before=self._failed)
-        candidate = self._candidate.arms(of_candidate, firsts, moment, failed_before=self._failed)
-        self._failed.update(request.caller for request in requests if request.failed)
+        firsts, at_risk, newly_failed = self._book.read(requests, _given(moment))
+        stable, stable_alone = self._stable.arms(of_stable, firsts, moment)
+        candidate, candidate_alone = self._candidate.arms(of_candidate, firsts, moment)
         failed = [place for place, request in enumerate(of_candidate) if request.failed]
         helped = sum(request.rescue is Rescue.ANSWERED for request in of_candidate)
         return Passed(
-            stable=stable[0],
-            candidate=candidate[0],
-            independent=(stable[1], candidate[1]),
+            stable=replace(stable, callers=at_risk[0], failed_callers=newly_failed[0]),
+            candidate=replace(candidate, callers=at_risk[1], failed_callers=newly_failed[1]),
+            independent=(stable_alone, candidate_alone),
             candidate_failed=failed,
             callers_failed=len(failed) - helped,
             in_order=lambda: requests,
@@ -98,31 +98,57 @@ class StickyTraffic:
 
     def _requests(self, moment: Moment, count: int) -> list[Request]:
         habits, rng = self._habits, self._rng
-        given = moment.weight_percent * CALLER_BUCKETS / 100
+        given = _given(moment)
         stable_rate = self._world.stable.errors(moment)
         candidate_rate = self._world.candidate.errors(moment)
         asking = rng.choices(range(len(habits.buckets)), cum_weights=habits.cumulative, k=count)
         requests, well = [], 0
         for place, caller in enumerate(asking):
-            candidate, rescue = habits.buckets[caller] < given, None
+            bucket, rescue = habits.buckets[caller], None
+            candidate = bucket < given
             failed = habits.fails(rng, caller, candidate_rate if candidate else stable_rate)
             well += candidate
             if candidate and failed:
                 fails_again = habits.fails(rng, caller, stable_rate)
                 rescue = self._failover.rescue(requests=well, stable_rate=float(fails_again))
                 well = 0
-            requests.append(Request((place + 0.5) / count, candidate, failed, caller, rescue))
+            requests.append(Request((place + 0.5) / count, candidate, failed, bucket, rescue))
         self._failover.went_well(requests=well)
         return requests
 
-    def _firsts(self, requests: Sequence[Request]) -> set[float]:
-        """When the first requests of callers that were not seen before started."""
-        firsts = set()
+
+class _Book:
+    """Which buckets have asked, and which have failed, in this release; each as a bitmap."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._failed = 0
+
+    def read(
+        self, requests: Sequence[Request], given: float
+    ) -> tuple[set[float], tuple[int, int], tuple[int, int]]:
+        """The times of first requests; callers at risk and newly failed, of stable and candidate.
+
+        At risk is who has ever asked, and had not failed before.
+        """
+        firsts, failed, new = set(), self._failed, [0, 0]
         for request in requests:
-            if request.caller not in self._seen:
-                self._seen.add(request.caller)
+            bit = 1 << (request.caller or 0)
+            if not self._asked & bit:
+                self._asked |= bit
                 firsts.add(request.at)
-        return firsts
+            if request.failed and not failed & bit:
+                failed |= bit
+                new[request.candidate] += 1
+        at_risk, self._failed = self._asked & ~self._failed, failed
+        of_candidate = (at_risk & ((1 << round(given)) - 1)).bit_count()
+        of_stable = at_risk.bit_count() - of_candidate
+        return firsts, (max(of_stable, new[0]), max(of_candidate, new[1])), (new[0], new[1])
+
+
+def _given(moment: Moment) -> float:
+    """The first bucket that stays on stable."""
+    return moment.weight_percent * CALLER_BUCKETS / 100
 
 
 class _Flow:
@@ -149,23 +175,17 @@ class _Flow:
         requests: Sequence[Request],
         firsts: set[float],
         moment: Moment,
-        *,
-        failed_before: set[int | None],
     ) -> tuple[Arm, Arm]:
         """What is counted of all requests, and of those that are independent of each other."""
         first = [request for request in requests if request.at in firsts]
         other = [request for request in requests if request.at not in firsts]
         answered_first = self._answered(self._firsts, first, moment)
         answered_other = self._answered(self._others, other, moment)
-        asking = {request.caller for request in requests} - failed_before
-        failing = {request.caller for request in requests if request.failed} - failed_before
         everything = Arm(
             len(requests),
             _failures(requests),
             list(map(operator.add, answered_first, answered_other)),
             shared_errors=_shared(requests),
-            callers=len(asking),
-            failed_callers=len(failing),
         )
         alone = Arm(len(first), _failures(first), answered_first, shared_errors=_shared(first))
         return everything, alone
@@ -177,8 +197,7 @@ class _Flow:
         latency = self._version.latency(moment)
 
         def histogram(count: int) -> list[int]:
-            callers = [caller for caller, _ in zip(good, range(count), strict=False)]
-            return self._habits.histogram(self._rng, latency, callers)
+            return self._habits.histogram(self._rng, latency, list(islice(good, count)))
 
         return under_way.arrivals(len(requests) - _failures(requests), histogram)
 

@@ -27,7 +27,8 @@ class Rescue(Enum):
 class Request(NamedTuple):
     """One request: when it started within its interval (0 to 1), by whom, and its end.
 
-    `rescue` is None for whatever is no failure of the candidate's.
+    `caller` is the bucket of a sticky one; `rescue` is None for whatever is no failure of the
+    candidate's.
     """
 
     at: float
