@@ -8,7 +8,6 @@ from grayscale.relay.failover import FailoverBudget
 from grayscale.relay.meter import Meter, Timing
 from grayscale.relay.metering import Usage
 from grayscale.traffic.counters import (
-    CALLER_ANSWERED,
     CALLER_ASKED,
     CALLER_FAILED,
     CellKey,
@@ -78,26 +77,33 @@ def test_tokens_and_cost() -> None:
     assert Usage(1_000_000, 0, 400_000).cost_usd(without_discount) == 2.0
 
 
+_FIRST = _KEY._replace(assignment="first")
+
+
 def test_each_bucket_of_callers_is_reported_once_per_release() -> None:
-    """Asked, failed and answered are told once each, in whichever arm they were first seen."""
+    """Asked and failed are told once each, in whichever arm they were first seen."""
     meter = Meter()
     meter.count_callers("rel_1")
     for _ in range(3):
         meter.start(_KEY, None, caller=7).failed(Outcome.UPSTREAM_ERROR, 500)
-    assert meter.take()[_KEY].callers == {7: CALLER_ASKED | CALLER_FAILED}
-    other = _KEY._replace(version="v2")
-    for seconds in (0.2, 0.9):
-        meter.start(other, None, caller=7).ok(Timing(0.0, None, seconds))
-    meter.start(other, None, caller=8)
-    cell = meter.take()[other]
-    assert cell.callers == {7: CALLER_ANSWERED, 8: CALLER_ASKED}
-    assert cell.first_latency == {bucket_of(200): 1}
+    cells = meter.take()
+    assert cells[_FIRST].callers == {7: CALLER_ASKED | CALLER_FAILED}
+    assert cells[_KEY].callers == {}
     meter.count_callers("rel_1")
-    meter.start(_KEY, None, caller=7)
-    assert meter.take()[_KEY].callers == {}
+    meter.start(_KEY._replace(version="v2"), None, caller=7).failed(Outcome.UPSTREAM_ERROR, 500)
+    assert [cell.callers for cell in meter.take().values()] == [{}]
     meter.count_callers("rel_2")
     meter.start(_KEY, None, caller=7)
-    assert meter.take()[_KEY].callers == {7: CALLER_ASKED}
+    assert meter.take()[_FIRST].callers == {7: CALLER_ASKED}
+
+
+def test_a_callers_first_request_is_counted_apart() -> None:
+    """What compares the versions must see every caller once, however often he asks."""
+    meter = Meter()
+    for caller in (7, 7, 7, 8):
+        meter.start(_KEY, None, caller=caller).ok(Timing(0.0, None, 0.2))
+    cells = meter.take()
+    assert (cells[_FIRST].ok, cells[_KEY].ok) == (2, 2)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.CLIENT_GONE])
@@ -106,7 +112,9 @@ def test_a_caller_has_not_failed_by_his_own_fault(outcome: Outcome) -> None:
     meter = Meter()
     meter.start(_KEY, None, caller=7).failed(outcome, 400)
     meter.start(_KEY, None).failed(Outcome.UPSTREAM_ERROR, 500)
-    assert meter.take()[_KEY].callers == {7: CALLER_ASKED}
+    cells = meter.take()
+    assert cells[_FIRST].callers == {7: CALLER_ASKED}
+    assert cells[_KEY].callers == {}
 
 
 def test_a_failed_rescue_is_told_of_the_failure_it_was_for() -> None:

@@ -52,6 +52,6 @@ def _for_ever(cells: Cells) -> Cells:
     """The sums without what belongs to one release: its configs and its sticky callers."""
     merged: Cells = {}
     for key, cell in cells.items():
-        cell.callers, cell.first_latency = {}, {}
+        cell.callers = {}
         merge_cells(merged, {CellKey("", *key[1:]): cell})
     return merged

@@ -9,7 +9,6 @@ from grayscale.relay.answer import NOTHING_SHOWN, Signals
 from grayscale.relay.breaker import Witness
 from grayscale.relay.metering import Usage
 from grayscale.traffic.counters import (
-    CALLER_ANSWERED,
     CALLER_ASKED,
     CALLER_BUCKETS,
     CALLER_FAILED,
@@ -20,7 +19,7 @@ from grayscale.traffic.counters import (
     bucket_of,
     merge_cells,
 )
-from grayscale.traffic.outcomes import FAILURES, Outcome
+from grayscale.traffic.outcomes import FAILURES, Assignment, Outcome
 from grayscale.traffic.versions import Price
 
 _FIELD = {
@@ -80,12 +79,14 @@ class Meter:
     ) -> Tally:
         """Count a request as started; its tally wants exactly one outcome.
 
-        `caller` is the bucket of a sticky caller, `witness` tells the breaker, and `rescues` is
-        the failure that this request is to make good.
+        `caller` is the bucket of a sticky caller, whose first request is counted apart; `witness`
+        tells the breaker, and `rescues` is the failure that this request is to make good.
         """
+        who = None if caller is None else _Caller(caller, self._seen)
+        if who is not None and not who.has(CALLER_ASKED):
+            key = key._replace(assignment=Assignment.FIRST.value)
         cell = self.cell(key)
         cell.started += 1
-        who = None if caller is None else _Caller(caller, self._seen)
         if who is not None:
             who.did(CALLER_ASKED, cell)
         return Tally(key, price, self.cell, caller=who, witness=witness, rescues=rescues)
@@ -107,13 +108,15 @@ class _Caller:
         self._bucket = bucket
         self._seen = seen
 
-    def did(self, what: int, cell: Cell) -> bool:
-        """Report what was not seen before; True if it is reported."""
-        if self._seen[self._bucket] & what:
-            return False
-        self._seen[self._bucket] |= what
-        cell.callers[self._bucket] = cell.callers.get(self._bucket, 0) | what
-        return True
+    def has(self, what: int) -> bool:
+        """Whether this was seen before."""
+        return self._seen[self._bucket] & what != 0
+
+    def did(self, what: int, cell: Cell) -> None:
+        """Report what was not seen before."""
+        if not self.has(what):
+            self._seen[self._bucket] |= what
+            cell.callers[self._bucket] = cell.callers.get(self._bucket, 0) | what
 
 
 class Tally:
@@ -161,8 +164,6 @@ class Tally:
             cell.ttft[latency] = cell.ttft.get(latency, 0) + 1
         cell.latency[latency] = cell.latency.get(latency, 0) + 1
         cell.duration[duration] = cell.duration.get(duration, 0) + 1
-        if self._caller is not None and self._caller.did(CALLER_ANSWERED, cell):
-            cell.first_latency[latency] = cell.first_latency.get(latency, 0) + 1
         signals.count_in(cell)
         if signals.usage is not None:
             self._count_use(cell, timing, signals.usage)

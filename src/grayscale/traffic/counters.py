@@ -17,7 +17,7 @@ from grayscale.judge import LATENCY_EDGES_MS
 CALLER_BUCKETS = 10_000
 """Sticky callers are spread over this many buckets; a bucket is assigned as a whole."""
 
-CALLER_ASKED, CALLER_FAILED, CALLER_ANSWERED = 1, 2, 4
+CALLER_ASKED, CALLER_FAILED = 1, 2
 """What a bucket of callers was seen to do in a release."""
 
 COST_UNIT_USD = 1e-5
@@ -53,8 +53,7 @@ class Cell:
     stable failed too. `token_ms` holds milliseconds per output token, `cost` prices of whole
     answers in `COST_UNIT_USD`, both in the buckets of `LATENCY_EDGES_MS`.
 
-    Sticky requests only: `callers` says what a bucket of callers was first seen to do (a union of
-    `CALLER_*`), `first_latency` the latency of each bucket's first good answer.
+    `callers` says what each bucket of sticky callers was first seen to do (a union of `CALLER_*`).
     """
 
     started: int = 0
@@ -84,7 +83,6 @@ class Cell:
     aborted: int = 0
     token_ms: dict[int, int] = field(default_factory=dict)
     cost: dict[int, int] = field(default_factory=dict)
-    first_latency: dict[int, int] = field(default_factory=dict)
     callers: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -133,7 +131,6 @@ _HISTOGRAMS = (
     "gone_after",
     "token_ms",
     "cost",
-    "first_latency",
 )
 _BY_NUMBER = (*_HISTOGRAMS, "callers")
 _MAPS = (*_HISTOGRAMS, "by_code")
