@@ -12,7 +12,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic.json_schema import SkipJsonSchema
 
-from flows.endings import end, ended, refused
+from flows.endings import end, ended
+from flows.hands import IN_PREFECT, Hands
 from flows.hooks import take_candidate_away
 from grayscale.errors import ControlRefused
 from grayscale.plan.models import Plan
@@ -30,21 +31,8 @@ from grayscale.release.decide import (
     decide,
 )
 from grayscale.release.record import ReleaseRecord
-from tasks.approvals import wait_for_person
-from tasks.artifacts import show_split, show_verdict
-from tasks.releases import (
-    ask_for_approval,
-    begin_bake,
-    claim_release,
-    create_version,
-    extend_soak,
-    give_up,
-    open_release,
-    promote,
-)
-from tasks.runs import close_older_runs, join_release, name_run, this_run_id
-from tasks.soak import soak
-from tasks.traffic import set_split, verify_split
+from tasks.releases import open_release
+from tasks.runs import this_run_id
 
 
 @flow(name="release", on_cancellation=[take_candidate_away])
@@ -64,54 +52,56 @@ async def release(
     return await conduct(str(release_id))
 
 
-async def conduct(release_id: str) -> State[Any]:
+async def conduct(release_id: str, hands: Hands = IN_PREFECT) -> State[Any]:
     """Drive a release on record to its end, or to where somebody else takes over."""
-    await join_release(release_id)
+    await hands.join(release_id)
     try:
-        claim = await claim_release(release_id, flow_run_id=this_run_id())
+        claim = await hands.claim(release_id, flow_run_id=hands.run_id())
     except ControlRefused as refusal:
-        return await refused(refusal, release_id)
-    await close_older_runs(release_id)
+        return await hands.refused(refusal, release_id)
+    await hands.close_older_runs(release_id)
     try:
-        return end(await carry_on(claim.release, fence=claim.fence))
+        return end(await carry_on(claim.release, fence=claim.fence, hands=hands))
     except ControlRefused as refusal:
         if ended(refusal):
-            return await refused(refusal, release_id)
-        return end(await give_up(release_id, fence=claim.fence, reason=str(refusal)))
+            return await hands.refused(refusal, release_id)
+        return end(await hands.give_up(release_id, fence=claim.fence, reason=str(refusal)))
 
 
-async def carry_on(record: ReleaseRecord, *, fence: int) -> ReleaseRecord:
+async def carry_on(record: ReleaseRecord, *, fence: int, hands: Hands) -> ReleaseRecord:
     """Observe, decide, act; returns the final record."""
     while not isinstance(action := decide(record), Finish):
-        await name_run(record)
-        record = await carry_out(action, record, fence=fence)
-    await name_run(record)
-    await show_split(record)
+        await hands.name_run(record)
+        record = await carry_out(action, record, fence=fence, hands=hands)
+    await hands.name_run(record)
+    await hands.show_split(record)
     return record
 
 
-async def carry_out(action: Action, record: ReleaseRecord, *, fence: int) -> ReleaseRecord:
+async def carry_out(
+    action: Action, record: ReleaseRecord, *, fence: int, hands: Hands
+) -> ReleaseRecord:
     """One action; returns the record after it."""
     match action:
         case CreateVersion(reason=reason):
-            record = await create_version(record, fence=fence, reason=reason)
+            record = await hands.create_version(record, fence=fence, reason=reason)
         case SetSplit(step=step, reason=reason):
-            record = await set_split(record, step=step, fence=fence, reason=reason)
-            record = await verify_split(record, fence=fence)
-            await show_split(record)
+            record = await hands.set_split(record, step=step, fence=fence, reason=reason)
+            record = await hands.verify_split(record, fence=fence)
+            await hands.show_split(record)
         case Watch():
-            record = await soak(record, fence=fence)
-            await show_verdict(record)
+            record = await hands.soak(record, fence=fence)
+            await hands.show_verdict(record)
         case Extend(reason=reason):
-            record = await extend_soak(record, fence=fence, reason=reason)
+            record = await hands.extend(record, fence=fence, reason=reason)
         case AskHuman(reason=reason):
-            record = await ask_for_approval(record, fence=fence, reason=reason)
+            record = await hands.ask(record, fence=fence, reason=reason)
         case WaitForHuman(what=what):
-            record = await wait_for_person(record, what=what, fence=fence)
+            record = await hands.wait_for_person(record, what=what, fence=fence)
         case Bake(reason=reason):
-            record = await begin_bake(record, fence=fence, reason=reason)
+            record = await hands.bake(record, fence=fence, reason=reason)
         case Promote(reason=reason):
-            record = await promote(record, fence=fence, reason=reason)
+            record = await hands.promote(record, fence=fence, reason=reason)
         case Finish():
             pass
     return record

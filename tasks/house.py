@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
@@ -76,9 +77,26 @@ def _titled(run_name: Callable[[dict[str, Any]], str]) -> Callable[..., str]:
 
 
 def relay() -> Control:
-    """The relay that the environment names."""
+    """The relay that the environment names, or the one that this task is `connected_by`."""
+    return _connect.get()()
+
+
+@contextmanager
+def connected_by(connect: Callable[[], Control]) -> Iterator[None]:
+    """Within it `relay` is what `connect` makes: for conductors that run side by side."""
+    token = _connect.set(connect)
+    try:
+        yield
+    finally:
+        _connect.reset(token)
+
+
+def _named_by_environment() -> Control:
     connection = connection_from(os.environ)
     return Control(connection.base_url, connection.api_key)
+
+
+_connect: ContextVar[Callable[[], Control]] = ContextVar("connect", default=_named_by_environment)
 
 
 def _relay_is_away(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

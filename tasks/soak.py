@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from grayscale.release.decide import Watch, decide
@@ -39,12 +38,13 @@ def _title(parameters: dict[str, Any]) -> str:
 async def soak(record: ReleaseRecord, *, fence: int) -> ReleaseRecord:
     """Keep the lease until something is to be decided; returns the record to decide on."""
     pause_seconds = look_seconds(record)
-    until = time.monotonic() + LONGEST_LOOK_SECONDS
+    clock = asyncio.get_running_loop().time
+    until = clock() + LONGEST_LOOK_SECONDS
     began_in = record.state
     async with relay() as control:
         while True:
             record = await control.renew(record.id, fence=fence)
-            over = record.state is not began_in or time.monotonic() > until
+            over = record.state is not began_in or clock() > until
             if over or not isinstance(decide(record), Watch):
                 return record
             await asyncio.sleep(pause_seconds)

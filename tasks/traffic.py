@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from grayscale.release.record import ReleaseRecord
@@ -31,9 +30,10 @@ async def set_split(record: ReleaseRecord, *, step: int, fence: int, reason: str
 @relay_task("verify split", run_name=_verify_title)
 async def verify_split(record: ReleaseRecord, *, fence: int) -> ReleaseRecord:
     """Wait until every live worker runs the split; a laggard only stops the soak clock."""
-    until = time.monotonic() + VERIFY_SECONDS
+    clock = asyncio.get_running_loop().time
+    until = clock() + VERIFY_SECONDS
     async with relay() as control:
-        while not _verified(record) and time.monotonic() < until:
+        while not _verified(record) and clock() < until:
             await asyncio.sleep(_LOOK_SECONDS)
             record = await control.renew(record.id, fence=fence)
     return record
