@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from grayscale.judge.evidence import split_e_value, upper_tail
 from grayscale.judge.gates import Gate
-from grayscale.judge.state import NOTHING, Counts, GateState, History, Slot
+from grayscale.judge.state import Counts, GateState, History, Slot
 
+_HEAD = 4
 _SLOT_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
 _COMPARED_SECONDS = 60.0
@@ -23,38 +25,53 @@ _SEEN_SECONDS = 15.0
 _WELL_RATIO = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """The last two minutes of a step, summed up once per look.
 
-    Each maps absolute gates to their counts: `all` over two minutes, `apart` over the independent
-    requests of the last minute. `started` and `requests` sum up the slots' own.
+    A slot's sums, and so these, are laid out as (stable, candidate) requests started, those of
+    them that could fail, and then for each of `limits` (the absolute gates, by their place) its
+    counts over all requests and its counts over the independent ones.
     """
 
-    all: Mapping[str, Counts]
-    apart: Mapping[str, Counts]
-    started: tuple[int, int]
-    requests: tuple[int, int]
+    limits: Sequence[int]
+    two_minutes: tuple[int, ...]
+    last_minute: tuple[int, ...]
 
     @classmethod
-    def of(cls, slots: tuple[Slot, ...]) -> Recent:
+    def of(cls, slots: tuple[Slot, ...], limits: Sequence[int]) -> Recent:
         """The sums of these slots."""
-        return cls(
-            all=_sums(slot.limits for slot in slots),
-            apart=_sums(slot.apart for slot in newest(slots, _COMPARED_SECONDS)),
-            started=_both(slot.started for slot in slots),
-            requests=_both(slot.requests for slot in slots),
-        )
+        return cls(limits, _sums(slots), _sums(newest(slots, _COMPARED_SECONDS)))
 
-    def near_limit(self, gate: Gate, *, share: float = _NEAR_LIMIT) -> bool:
+    @property
+    def started(self) -> tuple[int, int]:
+        """All independent requests."""
+        return self.two_minutes[0], self.two_minutes[1]
+
+    @property
+    def requests(self) -> tuple[int, int]:
+        """Independent requests that could fail."""
+        return self.two_minutes[2], self.two_minutes[3]
+
+    def everything(self, at: int) -> Counts:
+        """An absolute gate's counts of two minutes."""
+        begin = _HEAD + 8 * self.limits.index(at)
+        return Counts(*self.two_minutes[begin : begin + 4])
+
+    def apart(self, at: int) -> Counts:
+        """An absolute gate's counts of independent requests in the last minute."""
+        begin = _HEAD + 8 * self.limits.index(at) + 4
+        return Counts(*self.last_minute[begin : begin + 4])
+
+    def near_limit(self, at: int, gate: Gate, *, share: float = _NEAR_LIMIT) -> bool:
         """Whether stable itself is beyond this share of an absolute limit."""
         if gate.limit_rate is None:
             return False
-        counts = self.all.get(gate.name, NOTHING)
-        return counts.stable >= _MIN_STABLE and counts.stable_rate > share * gate.limit_rate
+        begin = _HEAD + 8 * self.limits.index(at)
+        bad, stable = self.two_minutes[begin], self.two_minutes[begin + 1]
+        return stable >= _MIN_STABLE and bad > share * gate.limit_rate * stable
 
     def candidate_to_blame(
-        self, gate: Gate, state: GateState, *, callers: Counts, history: History
+        self, at: int, gate: Gate, state: GateState, *, callers: Counts, history: History
     ) -> bool:
         """Whether stable, over the same time, was so much better that the candidate is at fault.
 
@@ -66,7 +83,7 @@ class Recent:
         if gate.kind == "history":
             seen = state.pending_seconds >= _SEEN_SECONDS
             return seen and _looks_well(state.pending, history)
-        counts = self.apart.get(gate.name, NOTHING)
+        counts = self.apart(at)
         if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
             return True
         if callers.stable + callers.candidate:
@@ -111,28 +128,10 @@ def _looks_well(counts: Counts, history: History) -> bool:
     return log_ratio >= math.log(_WELL_RATIO)
 
 
-def _both(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    stable = candidate = 0
-    for of_stable, of_candidate in pairs:
-        stable, candidate = stable + of_stable, candidate + of_candidate
-    return stable, candidate
-
-
-def _sums(all_counts: Iterable[Mapping[str, Counts]]) -> dict[str, Counts]:
-    sums: dict[str, Counts] = {}
-    for by_gate in all_counts:
-        for name, counts in by_gate.items():
-            before = sums.get(name)
-            sums[name] = counts if before is None else before.plus(counts)
-    return sums
+def _sums(slots: tuple[Slot, ...]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*[slot.sums for slot in slots], strict=True)))
 
 
 def _joined(one: Slot, other: Slot) -> Slot:
-    return replace(
-        one,
-        seconds=one.seconds + other.seconds,
-        started=_both((one.started, other.started)),
-        requests=_both((one.requests, other.requests)),
-        limits=_sums((one.limits, other.limits)),
-        apart=_sums((one.apart, other.apart)),
-    )
+    sums = tuple(map(operator.add, one.sums, other.sums))
+    return Slot(one.seconds + other.seconds, sums)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
+
+_COUNTS = ("requests", "errors", "rejected", "client_gone", "shared_errors", "callers")
 
 
 def check_interval(state: JudgeState, interval: Interval) -> None:
@@ -22,34 +24,50 @@ def check_interval(state: JudgeState, interval: Interval) -> None:
     _check_number("weight_percent", interval.weight_percent, 100)
     _check_arm("stable", interval.stable, state.open_stable)
     _check_arm("candidate", interval.candidate, state.open_candidate)
+    for name, arm in zip(("stable", "candidate"), interval.independent or (), strict=False):
+        _check_arm(f"independent {name}", arm, arm.errors + sum(arm.latency_counts))
 
 
 def _check_arm(name: str, arm: Arm, still_open: int) -> None:
-    _check_count(f"{name}.requests", arm.requests)
-    _check_count(f"{name}.errors", arm.errors)
-    _check_count(f"{name}.rejected", arm.rejected)
-    _check_count(f"{name}.client_gone", arm.client_gone)
-    if len(arm.latency_counts) not in {0, BUCKETS}:
-        raise JudgeInputError(
-            f"{name}.latency_counts has {len(arm.latency_counts)} buckets instead of {BUCKETS}"
-        )
-    _check_counts(f"{name}.latency_counts", arm.latency_counts)
-    _check_counts(f"{name}.by_code", (arm.by_code or {}).values())
-    known, possible = arm.errors + sum(arm.latency_counts), arm.requests + still_open
+    for field in _COUNTS:
+        _check_count(f"{name}.{field}", getattr(arm, field))
+    answers = _check_histogram(f"{name}.latency_counts", arm.latency_counts)
+    for histogram, counts in arm.histograms.items():
+        _check_histogram(f"{name}.histograms[{histogram}]", counts)
+    for signal, (bad, total) in arm.signals.items():
+        _check_part(f"{name}.signals[{signal}]", bad, total)
+    _check_part(f"{name}.failed_callers", arm.failed_callers, arm.callers)
+    for code, count in (arm.by_code or {}).items():
+        _check_count(f"{name}.by_code[{code}]", count)
+    known, possible = arm.errors + answers, arm.requests + still_open
     if known > possible:
         raise JudgeInputError(
-            f"{name}: {arm.errors} errors and {known - arm.errors} answers of {possible} requests"
+            f"{name}: {arm.errors} errors and {answers} answers of {possible} requests"
         )
+
+
+def _check_histogram(name: str, counts: Sequence[int]) -> int:
+    """How many there are in all."""
+    if not counts:
+        return 0
+    if len(counts) != BUCKETS:
+        raise JudgeInputError(f"{name} has {len(counts)} buckets instead of {BUCKETS}")
+    total = sum(counts)
+    if type(total) is not int or min(counts) < 0:
+        raise JudgeInputError(f"{name}: counts are whole numbers from 0")
+    return total
+
+
+def _check_part(name: str, part: object, whole: object) -> None:
+    _check_count(name, part)
+    _check_count(name, whole)
+    if part > whole:  # type: ignore[operator]  # both are whole numbers by now
+        raise JudgeInputError(f"{name}: {part!r} of {whole!r} cannot be")
 
 
 def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if type(value) is not int or value < 0:
         raise JudgeInputError(f"{name}: {value!r} is no count")
-
-
-def _check_counts(name: str, values: Collection[int]) -> None:
-    if values and (set(map(type, values)) != {int} or min(values) < 0):
-        raise JudgeInputError(f"{name}: counts are whole numbers from 0")
 
 
 def _check_number(name: str, value: object, highest: float) -> None:

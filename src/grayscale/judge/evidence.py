@@ -11,26 +11,28 @@ wrong late. Averages of e-processes are e-processes under any dependence (Vovk &
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
 _SHIFTS = (0.15, 0.3, 0.6, 1.2, 2.4)  # in standard deviations of a log-normal law
 _TAILS = (2.0, 4.0, 10.0)
 _TAIL_RANK = 0.95
+_HIGHEST_TILT = 50.0
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
 SHAPES = len(_SHIFTS) + len(_TAILS)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
 _LATER_STARTS = 400
-_CEILING = 1e200
-_EXPONENT_LIMIT = 400.0
+_CEILING = 1e100
+_EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
 
 
-@dataclass(frozen=True, slots=True)
-class EProcess:
+class EProcess(NamedTuple):
     """Evidence against one null hypothesis: mass that has started, per alternative, and the rest.
 
     `intervals` counts those that told something; each but the first may be the one in which the
@@ -53,11 +55,17 @@ class EProcess:
         """
         starting = min(self._starting(), self.rest)
         shares = prior or (1 / len(self.masses),) * len(self.masses)
-        grown = tuple(
-            min((mass + starting * share) * _bounded_exp(log_ratio), _CEILING)
-            for mass, share, log_ratio in zip(self.masses, shares, log_ratios, strict=True)
-        )
-        return EProcess(grown, self.rest - starting, self.intervals + 1)
+        if max(log_ratios) > _EXPONENT_LIMIT:
+            log_ratios = [min(ratio, _EXPONENT_LIMIT) for ratio in log_ratios]
+        grown = [
+            (mass + starting * share) * growth
+            for mass, share, growth in zip(
+                self.masses, shares, map(math.exp, log_ratios), strict=True
+            )
+        ]
+        if max(grown) > _CEILING:
+            grown = [min(mass, _CEILING) for mass in grown]
+        return EProcess(tuple(grown), self.rest - starting, self.intervals + 1)
 
     def _starting(self) -> float:
         if self.intervals == 0:
@@ -78,13 +86,14 @@ def relative_log_ratios(
     `bad` and `total` are (stable, candidate). Given the margins, the candidate's share of the bad
     ones is below a binomial in convex order (Hoeffding 1963), and the ratio is convex.
     """
-    share_null = _share(null, total)
-    shares = [_share(ratio, total) for ratio in ratios]
-    if not 0 < share_null < 1:
-        return [0.0] * len(shares)
+    stable, candidate = total
+    both = null * candidate + stable
+    if not (stable > 0 and null * candidate > 0):
+        return [0.0] * len(ratios)
+    failed, log_both = sum(bad), math.log(both)
     return [
-        bad[1] * math.log(share / share_null) + bad[0] * math.log((1 - share) / (1 - share_null))
-        for share in shares
+        bad[1] * math.log(ratio / null) + failed * (log_both - math.log(ratio * candidate + stable))
+        for ratio in ratios
     ]
 
 
@@ -103,42 +112,30 @@ def shape_log_ratios(
     if not all(totals):
         return [0.0] * SHAPES
     weight = totals[1] / sum(totals)
+    seen = [own + its for own, its in zip(stable, candidate, strict=True)]
     answers = []
-    for tilted in _shifted(shares):
-        means = [(1 - weight) * own + weight * its for own, its in zip(shares, tilted, strict=True)]
+    for tilt, log_tilt in _tilts(shares):
+        # With p = share * tilt / norm for the candidate, and p0 the mean, p0 / share is `mixed`.
+        norm = sum(map(operator.mul, shares, tilt))
+        mixed = [1 - weight + weight * factor / norm for factor in tilt]
         answers.append(
-            _log_likelihood(stable, shares, means) + _log_likelihood(candidate, tilted, means)
+            sum(map(operator.mul, candidate, log_tilt))
+            - totals[1] * math.log(norm)
+            - sum(map(operator.mul, seen, map(math.log, mixed)))
         )
     return answers
 
 
-def _shifted(shares: Sequence[float]) -> list[list[float]]:
-    """The alternatives: everything slower by degrees, and only the slowest twentieth."""
-    ranks = [below + share / 2 for below, share in zip(_below(shares), shares, strict=True)]
+def _tilts(shares: Sequence[float]) -> Iterator[tuple[list[float], list[float]]]:
+    """The alternatives and their logs, by class: all slower by degrees; only the slowest 20th."""
+    ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
     scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
-    tilts = [[math.exp(min(shift * z, 50.0)) for z in scores] for shift in _SHIFTS]
-    tilts += [[tail if rank > _TAIL_RANK else 1.0 for rank in ranks] for tail in _TAILS]
-    return [_normalised(shares, tilt) for tilt in tilts]
-
-
-def _below(shares: Sequence[float]) -> Sequence[float]:
-    return [0.0, *accumulate(shares)][:-1]
-
-
-def _normalised(shares: Sequence[float], tilt: Sequence[float]) -> list[float]:
-    raw = [share * factor for share, factor in zip(shares, tilt, strict=True)]
-    total = sum(raw)
-    return [value / total for value in raw]
-
-
-def _log_likelihood(
-    counts: Sequence[int], shares: Sequence[float], means: Sequence[float]
-) -> float:
-    return sum(
-        count * math.log(share / mean)
-        for count, share, mean in zip(counts, shares, means, strict=True)
-        if count
-    )
+    for shift in _SHIFTS:
+        log_tilt = [min(shift * score, _HIGHEST_TILT) for score in scores]
+        yield list(map(math.exp, log_tilt)), log_tilt
+    for tail in _TAILS:
+        tilt = [tail if rank > _TAIL_RANK else 1.0 for rank in ranks]
+        yield tilt, list(map(math.log, tilt))
 
 
 def absolute_log_ratios(
@@ -151,6 +148,7 @@ def absolute_log_ratios(
     ]
 
 
+@lru_cache(maxsize=256)
 def rates_above(limit: float) -> tuple[float, ...]:
     """Alternatives to a rate of `limit` at most, from a little above to nearly everything."""
     near = tuple(min(limit * factor, (1 + limit) / 2) for factor in (1.3, 1.6, 2.5, 5.0))
@@ -185,12 +183,6 @@ def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
         for k in range(max(bad[1], all_bad - total[0]), min(all_bad, total[1]) + 1)
     )
     return min(math.fsum(terms), 1.0)
-
-
-def _share(ratio: float, total: tuple[float, float]) -> float:
-    weighted = ratio * total[1]
-    everything = weighted + total[0]
-    return weighted / everything if everything > 0 else 0.0
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -11,6 +11,7 @@ from grayscale.judge.evidence import (
     SHAPES,
     WORSE_PRIOR,
     WORSE_RATIOS,
+    EProcess,
     absolute_log_ratios,
     fresh,
     rates_above,
@@ -36,6 +37,10 @@ from grayscale.judge.values import Rule, Settings
 
 Kind = Literal["rare", "shape", "limit", "history"]
 
+RULE = "rule "
+"""What the names of gates begin with that a plan's rules make."""
+
+_ABSOLUTE = frozenset({"limit", "history"})
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
 _SIGNAL_WEIGHT = 0.05
@@ -75,7 +80,12 @@ class Gate:
     @property
     def absolute(self) -> bool:
         """Whether it looks at the candidate alone, and blame needs a comparison."""
-        return self.kind in {"limit", "history"}
+        return self.kind in _ABSOLUTE
+
+    @property
+    def of_plan(self) -> bool:
+        """Whether it is one of the plan's own rules."""
+        return self.name.startswith(RULE)
 
     def start(self) -> GateState:
         """The gate before any counts."""
@@ -83,15 +93,17 @@ class Gate:
             return GateState(fresh(len(rates_above(0.05))))
         return GateState(fresh(SHAPES if self.kind == "shape" else len(WORSE_RATIOS)))
 
-    def weighed(self, state: GateState, counts: Counts, given: Given) -> GateState:
-        """The state after one interval's counts."""
+    def process_after(self, state: GateState, counts: Counts, given: Given) -> EProcess:
+        """The evidence after one interval's counts."""
         ratios = self._log_ratios(counts, given)
         if ratios is None:
-            return state
-        power = 1.0 if self.absolute else state.noise.power
-        prior = WORSE_PRIOR if self.kind == "rare" else None
-        process = state.process.after([ratio * power for ratio in ratios], prior)
-        return replace(state, process=process)
+            return state.process
+        if self.absolute:
+            return state.process.after(ratios)
+        power = state.noise.power
+        if power < 1:
+            ratios = [ratio * power for ratio in ratios]
+        return state.process.after(ratios, WORSE_PRIOR if self.kind == "rare" else None)
 
     def _log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         bad, total = (counts.stable_bad, counts.candidate_bad), (counts.stable, counts.candidate)
@@ -114,9 +126,30 @@ class Gate:
         return relative_log_ratios(bad, at_risk, null=1.0, ratios=WORSE_RATIOS)
 
 
+@dataclass(frozen=True, slots=True)
+class GateSet:
+    """All gates, and where among them are those that every look asks for."""
+
+    gates: tuple[Gate, ...]
+    absolute: tuple[int, ...]
+    rules: tuple[int, ...]
+    place: Mapping[str, int]
+
+
 @lru_cache(maxsize=64)
-def gates_of(settings: Settings) -> tuple[Gate, ...]:
+def gate_set(settings: Settings) -> GateSet:
     """The gates that a release must pass."""
+    gates = gates_of(settings)
+    return GateSet(
+        gates,
+        absolute=tuple(at for at, gate in enumerate(gates) if gate.absolute),
+        rules=tuple(at for at, gate in enumerate(gates) if gate.of_plan),
+        place={gate.name: at for at, gate in enumerate(gates)},
+    )
+
+
+def gates_of(settings: Settings) -> tuple[Gate, ...]:
+    """The gates that a release must pass, in order."""
     limit = rate_of(settings.error_threshold_percent)
     core = (
         Gate("errors", "rare", 0.6, Failures()),
@@ -176,7 +209,7 @@ OPTIONAL_GATES = tuple(gate.name for gate in _OPTIONAL)
 
 
 def _rule_gate(rule: Rule) -> Gate:
-    name, weight = f"rule {rule.name}", _RULE_WEIGHT if rule.rolls_back else 0.0
+    name, weight = f"{RULE}{rule.name}", _RULE_WEIGHT if rule.rolls_back else 0.0
     metric = rule.metric
     if metric == "error_code":
         return Gate(name, "rare", weight, Codes(rule.codes))

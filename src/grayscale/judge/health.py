@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from grayscale.judge.evidence import absolute_log_ratios, relative_log_ratios
 from grayscale.judge.state import Health
@@ -45,8 +44,7 @@ def with_interval(
         null=_DOUBLED,
         ratios=_NOT_WORSE_RATIOS,
     )
-    return replace(
-        health,
+    return Health(
         absolute=_sums(health.absolute, absolute),
         relative=_sums(health.relative, relative),
         resolved=health.resolved + resolved,
@@ -56,7 +54,7 @@ def with_interval(
 
 def without_absolute(health: Health) -> Health:
     """The evidence while stable itself is beyond the limit: failures then say nothing."""
-    return replace(health, absolute=NO_HEALTH.absolute)
+    return health._replace(absolute=NO_HEALTH.absolute)
 
 
 def below_limit(health: Health) -> float:

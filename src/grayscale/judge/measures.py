@@ -25,48 +25,38 @@ _PRIOR = 0.5
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-@dataclass(slots=True)
-class Past:
-    """Stable's histograms before an interval: what a candidate's numbers are held against."""
-
-    histograms: Mapping[str, Sequence[int]]
-    _cumulated: dict[str, list[int]] = field(default_factory=dict)
-
-    def cut(self, histogram: str, quantile: float) -> int | None:
-        """The bucket that stable's past quantile falls into; None before there is enough past."""
-        cumulated = self._cumulate(histogram)
-        if not cumulated or cumulated[-1] < _MIN_PAST:
-            return None
-        return bisect_left(cumulated, quantile * cumulated[-1])
-
-    def shares(self, histogram: str, cuts: Sequence[int]) -> list[float]:
-        """The shares of stable's past in the classes between cuts; none of them is nothing."""
-        cumulated = self._cumulate(histogram)
-        total = cumulated[-1]
-        ups = [*(cumulated[cut] for cut in cuts), total]
-        counts = [up - below for up, below in zip(ups, [0, *ups], strict=False)]
-        padded = [count + _PRIOR for count in counts]
-        return [count / (total + _PRIOR * len(counts)) for count in padded]
-
-    def _cumulate(self, histogram: str) -> list[int]:
-        known = self._cumulated.get(histogram)
-        if known is None:
-            known = list(accumulate(self.histograms.get(histogram, ())))
-            self._cumulated[histogram] = known
-        return known
+Cumulated = Sequence[int]
+"""Counts up to each bucket of LATENCY_EDGES_MS; empty if nothing reports them."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One interval as measures see it.
+    """One interval as measures see it, beside what was before it.
 
-    `candidate_total` are the candidate's requests that failures are counted against.
+    `candidate_total` are the candidate's requests that failures are counted against; `past` holds
+    stable's cumulated histograms before the interval.
     """
 
     everything: Arms
     independent: Arms
     candidate_total: int
-    past: Past
+    past: Mapping[str, tuple[int, ...]]
+    _cumulated: dict[int, Cumulated] = field(default_factory=dict)
+
+    def cumulated(self, arm: Arm, histogram: str) -> Cumulated:
+        """An arm's histogram, summed up once."""
+        counts = histogram_of(arm, histogram)
+        found = self._cumulated.get(id(counts))
+        if found is None:
+            found = self._cumulated[id(counts)] = list(accumulate(counts))
+        return found
+
+    def cut(self, histogram: str, quantile: float) -> int | None:
+        """The bucket that stable's past quantile falls into; None before there is enough past."""
+        past = self.past.get(histogram)
+        if past is None or past[-1] < _MIN_PAST:
+            return None
+        return bisect_left(past, quantile * past[-1])
 
 
 class Measure(Protocol):
@@ -204,7 +194,7 @@ class Above:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         cut = bisect_left(LATENCY_EDGES_MS, self.bound)
-        return _above(view.everything, self.histogram, cut, cut)
+        return _above(view, view.everything, self.histogram, cut, cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +207,11 @@ class AbovePast:
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
-        cut = view.past.cut(self.histogram, self.quantile)
+        cut = view.cut(self.histogram, self.quantile)
         if cut is None:
             return None
-        return _above(view.independent, self.histogram, cut, cut + _TOLERATED_BUCKETS)
+        raised = cut + _TOLERATED_BUCKETS
+        return _above(view, view.independent, self.histogram, cut, raised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +223,17 @@ class Shape(AbovePast):
 
         The candidate's classes reach 10 % higher, as its quantiles may.
         """
-        found = [view.past.cut(self.histogram, level) for level in _LEVELS]
+        found = [view.cut(self.histogram, level) for level in _LEVELS]
         cuts = sorted({cut for cut in found if cut is not None})
         if not cuts:
             return None
-        stable, candidate = (histogram_of(arm, self.histogram) for arm in view.independent)
-        raised = [cut + _TOLERATED_BUCKETS for cut in cuts]
-        shares = view.past.shares(self.histogram, cuts)
+        stable, candidate = (view.cumulated(arm, self.histogram) for arm in view.independent)
+        if not stable or not candidate:
+            return None
+        raised = [min(cut + _TOLERATED_BUCKETS, len(candidate) - 1) for cut in cuts]
+        past = [count + _PRIOR for count in _classes(view.past[self.histogram], cuts)]
+        total = sum(past)
+        shares = [count / total for count in past]
         return _classes(stable, cuts), _classes(candidate, raised), shares
 
 
@@ -247,19 +242,24 @@ def histogram_of(arm: Arm, name: str) -> Sequence[int]:
     return arm.latency_counts if name == LATENCY else arm.histograms.get(name, ())
 
 
-def _above(arms: Arms, histogram: str, stable_cut: int, candidate_cut: int) -> Counts | None:
-    stable, candidate = (histogram_of(arm, histogram) for arm in arms)
+def _above(
+    view: View, arms: Arms, histogram: str, stable_cut: int, candidate_cut: int
+) -> Counts | None:
+    stable, candidate = (view.cumulated(arm, histogram) for arm in arms)
     if not stable and not candidate:
         return None
-    return Counts(
-        sum(stable[stable_cut + 1 :]),
-        sum(stable),
-        sum(candidate[candidate_cut + 1 :]),
-        sum(candidate),
-    )
+    return Counts(*_beyond(stable, stable_cut), *_beyond(candidate, candidate_cut))
 
 
-def _classes(counts: Sequence[int], cuts: Sequence[int]) -> list[int]:
+def _beyond(cumulated: Cumulated, cut: int) -> tuple[int, int]:
+    """How many are above a bucket, and how many there are."""
+    if not cumulated:
+        return 0, 0
+    total = cumulated[-1]
+    return total - (cumulated[cut] if cut < len(cumulated) else total), total
+
+
+def _classes(cumulated: Cumulated, cuts: Sequence[int]) -> list[int]:
     """Counts up to each cut, and above the last."""
-    ends = [0, *(cut + 1 for cut in cuts)]
-    return [sum(counts[begin:end]) for begin, end in pairwise([*ends, len(counts)])]
+    heights = [0, *[cumulated[cut] for cut in cuts], cumulated[-1]]
+    return [up - below for below, up in pairwise(heights)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
@@ -30,7 +31,21 @@ class Counts(NamedTuple):
 
     def plus(self, other: Counts) -> Counts:
         """The sums of both."""
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Counts(
+            self.stable_bad + other.stable_bad,
+            self.stable + other.stable,
+            self.candidate_bad + other.candidate_bad,
+            self.candidate + other.candidate,
+        )
+
+    def less(self, other: Counts) -> Counts:
+        """What this has more than the other."""
+        return Counts(
+            self.stable_bad - other.stable_bad,
+            self.stable - other.stable,
+            self.candidate_bad - other.candidate_bad,
+            self.candidate - other.candidate,
+        )
 
     @property
     def stable_rate(self) -> float:
@@ -46,8 +61,7 @@ class Counts(NamedTuple):
 NOTHING = Counts()
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
+class Noise(NamedTuple):
     """How much more than by chance stable's own counts differ between neighbouring intervals.
 
     `squares` sums squared standardised differences (each at most 16) over `pairs` of neighbours;
@@ -84,9 +98,8 @@ class Noise:
         return Noise(self.squares + min(square, _LARGEST_SQUARE), self.pairs + 1, bad, total)
 
 
-@dataclass(frozen=True, slots=True)
-class GateState:
-    """A gate's evidence, its counts in this step and in all, and how long it has waited.
+class GateState(NamedTuple):
+    """A gate's evidence, its counts in all and before this step, and how long it has waited.
 
     `stake` is the share of the capital that bets on this gate, None before it has anything to say.
     `pending_seconds`: how long its evidence has been there, but the blame unclear; `pending` are
@@ -95,11 +108,16 @@ class GateState:
 
     process: EProcess
     stake: float | None = None
-    step: Counts = NOTHING
     total: Counts = NOTHING
+    before: Counts = NOTHING
     pending_seconds: float = 0.0
     pending: Counts = NOTHING
     noise: Noise = Noise()
+
+    @property
+    def step(self) -> Counts:
+        """What was counted in this step."""
+        return self.total.less(self.before)
 
     @property
     def measured(self) -> bool:
@@ -107,24 +125,14 @@ class GateState:
         return self.total.stable > 0 or self.total.candidate > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A few recent seconds of this step.
-
-    Of (stable, candidate): `started` are all independent requests, `requests` those of them that
-    could fail; `limits` and `apart` the counts of each absolute gate over all requests, and over
-    the independent ones.
-    """
+class Slot(NamedTuple):
+    """A few recent seconds of this step; `sums` are laid out as `blame.Layout` says."""
 
     seconds: float
-    started: tuple[int, int]
-    requests: tuple[int, int]
-    limits: Mapping[str, Counts]
-    apart: Mapping[str, Counts]
+    sums: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """What stable was like in this release: all its requests, and its worst two minutes."""
 
     errors: int = 0
@@ -150,8 +158,10 @@ class History:
         return min(max(twice, self.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+NO_HISTORY = History()
+
+
+class Health(NamedTuple):
     """Evidence of health in this step: log likelihood ratios, and requests whose end is known."""
 
     absolute: tuple[float, ...]
@@ -166,7 +176,7 @@ class JudgeState:
 
     `open_stable` and `open_candidate` are independent requests whose end is not known yet; `debt`
     are candidate failures of requests that an earlier interval took for good ones. `histograms`
-    are stable's past ones.
+    are stable's past ones, cumulated over the buckets.
     """
 
     settings: Settings
@@ -180,15 +190,19 @@ class JudgeState:
     open_candidate: int = 0
     debt: int = 0
     histograms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    history: History = History()
+    history: History = NO_HISTORY
     slots: tuple[Slot, ...] = ()
     harm: Verdict | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
         """The state as a JSON value."""
-        data = asdict(replace(self, histograms={}))
-        data["histograms"] = {name: _sparse(counts) for name, counts in self.histograms.items()}
-        return data
+        data = {name.name: getattr(self, name.name) for name in fields(self)}
+        return {
+            **data,
+            "settings": asdict(self.settings),
+            "harm": None if self.harm is None else asdict(self.harm),
+            "histograms": {name: _sparse(counts) for name, counts in self.histograms.items()},
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JudgeState:
@@ -198,15 +212,10 @@ class JudgeState:
             **data,
             "settings": _settings(data["settings"]),
             "gates": tuple(_gate(gate) for gate in data["gates"]),
-            "health": Health(
-                tuple(data["health"]["absolute"]),
-                tuple(data["health"]["relative"]),
-                data["health"]["resolved"],
-                data["health"]["bad"],
-            ),
+            "health": Health(*map(_hashable, data["health"])),
             "histograms": {name: _dense(counts) for name, counts in data["histograms"].items()},
-            "history": _history(data["history"]),
-            "slots": tuple(_slot(slot) for slot in data["slots"]),
+            "history": History(*map(_hashable, data["history"])),
+            "slots": tuple(Slot(*map(_hashable, slot)) for slot in data["slots"]),
             "harm": None if harm is None else _verdict(harm),
         }
         return cls(**read)
@@ -217,41 +226,35 @@ def _settings(data: Mapping[str, Any]) -> Settings:
     return Settings(**{**data, "rules": rules, "switched_off": tuple(data["switched_off"])})
 
 
-def _gate(data: Mapping[str, Any]) -> GateState:
-    process = data["process"]
-    return GateState(
-        process=EProcess(tuple(process["masses"]), process["rest"], process["intervals"]),
-        stake=data["stake"],
-        step=Counts(*data["step"]),
-        total=Counts(*data["total"]),
-        pending_seconds=data["pending_seconds"],
-        pending=Counts(*data["pending"]),
-        noise=Noise(**data["noise"]),
+def _gate(data: Sequence[Any]) -> GateState:
+    read = GateState(*data)
+    masses, rest, intervals = read.process
+    return read._replace(
+        process=EProcess(tuple(masses), rest, intervals),
+        before=Counts(*read.before),
+        total=Counts(*read.total),
+        pending=Counts(*read.pending),
+        noise=Noise(*read.noise),
     )
 
 
-def _slot(data: Mapping[str, Any]) -> Slot:
-    limits, apart = (
-        {name: Counts(*counts) for name, counts in data[which].items()}
-        for which in ("limits", "apart")
-    )
-    started, requests = tuple(data["started"]), tuple(data["requests"])
-    return Slot(data["seconds"], started, requests, limits, apart)
+def _hashable(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
-def _history(data: Mapping[str, Any]) -> History:
-    return History(**{**data, "window": tuple(tuple(slot) for slot in data["window"])})
+def _sparse(cumulated: Sequence[int]) -> dict[str, int]:
+    """Where a cumulated histogram rises, and to what."""
+    steps = enumerate(pairwise((0, *cumulated)))
+    return {str(bucket): count for bucket, (before, count) in steps if count != before}
 
 
-def _sparse(counts: Sequence[int]) -> dict[str, int]:
-    return {str(bucket): count for bucket, count in enumerate(counts) if count}
-
-
-def _dense(counts: Mapping[str, int]) -> tuple[int, ...]:
-    dense = [0] * BUCKETS
-    for bucket, count in counts.items():
-        dense[int(bucket)] = count
-    return tuple(dense)
+def _dense(steps: Mapping[str, int]) -> tuple[int, ...]:
+    cumulated, height = [], 0
+    for bucket in range(BUCKETS):
+        height = steps.get(str(bucket), height)
+        cumulated.append(height)
+    return tuple(cumulated)
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:
