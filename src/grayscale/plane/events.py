@@ -78,6 +78,16 @@ async def listed(
     return [(int(row["seq"]), json.loads(row["envelope"])) for row in rows]
 
 
+async def newest(tx: Tx, release_id: str) -> dict[str, Any] | None:
+    """What happened to a release last: its envelope, or None."""
+    table = schema.events
+    statement = select(table.c.envelope).where(
+        table.c.release_id == release_id, table.c.type.startswith("release.")
+    )
+    row = await tx.one(statement.order_by(table.c.seq.desc()).limit(1))
+    return json.loads(row["envelope"]) if row else None
+
+
 async def seq_of(tx: Tx, event_id: str) -> int:
     """The sequence number of an event id; 0 if there is none such."""
     row = await tx.one(select(schema.events.c.seq).where(schema.events.c.id == event_id))

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
-from grayscale.plane import configs, document, releases, takeaway
+from grayscale.plane import configs, document, instead, releases, takeaway
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
@@ -23,7 +23,7 @@ async def approve(
     plane: Plane, tx: Tx, release: Document, *, actor: Actor, step: int | None, note: str
 ) -> None:
     """Open the gate that is waiting; raises Refused (409 `step_moved_on`) if none is."""
-    _check_waiting(plane, release, step)
+    await _check_waiting(plane, tx, release, step)
     _check_approver(release, actor)
     _decide(plane, release, "approved", actor, note)
     release.revision += 1
@@ -35,7 +35,7 @@ async def reject(
     plane: Plane, tx: Tx, release: Document, *, actor: Actor, step: int | None, note: str
 ) -> None:
     """Close the gate that is waiting: the candidate goes, the release ends `rejected`."""
-    _check_waiting(plane, release, step)
+    await _check_waiting(plane, tx, release, step)
     _check_approver(release, actor)
     _decide(plane, release, "rejected", actor, note)
     reason = f"rejected by {actor.name}" + (f": {note}" if note else "")
@@ -57,13 +57,13 @@ async def pause(
 ) -> None:
     """Stop the soak clock; `at_stable` also takes the weight to 0 until it is resumed."""
     if release.state is State.PAUSED:
+        if at_stable:  # taking away is never too late
+            await withdraw_weight(plane, tx, release, actor=actor, reason=f"paused by {actor.name}")
+            await document.save(tx, release, now=plane.clock.now())
         return
     if release.state not in _PAUSABLE:
-        raise Refused(
-            409,
-            "release_changed",
-            f"Release {release.id} is {release.state.value}; only a running one can be paused",
-        )
+        problem = "Only a release that is running can be paused"
+        raise await instead.refused(tx, release, "release_changed", problem)
     resume_to = release.state
     if resume_to is State.HELD:
         resume_to = State.BAKING if release.bake is not None else State.SOAKING
@@ -81,9 +81,9 @@ async def pause(
 async def resume(plane: Plane, tx: Tx, release: Document, *, actor: Actor, note: str) -> None:
     """Go on where the pause began; a conductor gives back the weight."""
     if release.state is not State.PAUSED:
-        raise Refused(
-            409, "release_changed", f"Release {release.id} is {release.state.value}, not paused"
-        )
+        problem = "Only a release that is paused can be resumed"
+        raise await instead.refused(tx, release, "release_changed", problem)
+    await _check_not_falling(tx, release)
     state = release.resume_state or State.SOAKING
     reason = f"resumed by {actor.name}" + (f": {note}" if note else "")
     release.move(state, reason=reason)
@@ -125,12 +125,8 @@ async def abort(
 async def retry(plane: Plane, tx: Tx, release: Document, *, actor: Actor) -> Document:
     """A new release with the plan of one that did not make it."""
     if not release.state.final or release.state is State.PROMOTED:
-        raise Refused(
-            409,
-            "release_changed",
-            f"Release {release.id} is {release.state.value}; only one that was rolled back, "
-            "rejected, superseded or failed can be tried again",
-        )
+        problem = "Only what was rolled back, rejected, superseded or failed can be tried again"
+        raise await instead.refused(tx, release, "release_changed", problem)
     return await releases.create(plane, tx, release.plan, actor=actor)
 
 
@@ -140,11 +136,8 @@ async def promote(
     """End this soak if the judge permits; `full` skips the rest, on a person's word."""
     running = {State.SOAKING, State.BAKING, State.AWAITING_APPROVAL, State.PREPARING}
     if release.state not in running:
-        raise Refused(
-            409,
-            "release_changed",
-            f"Release {release.id} is {release.state.value}; it cannot be promoted now",
-        )
+        problem = "Only a release whose steps are running can be promoted"
+        raise await instead.refused(tx, release, "release_changed", problem)
     release.promote_now = True
     if full:
         release.promote_full = True
@@ -184,7 +177,15 @@ async def _undo_promotion(
             "nothing_to_roll_back",
             f"Version '{release.version}' is not stable any more, or nothing was before it",
         )
-    await takeaway.to_stable(plane, tx, config, actor=actor, reason=reason, target=previous)
+    standing_on_it = await document.active(tx)
+    if standing_on_it is not None:  # what it was compared with is going
+        await takeaway.roll_back(
+            plane, tx, standing_on_it, actor=actor, cause="aborted", target=previous,
+            reason=f"its base {release.version} was taken out of traffic: {reason}",
+        )  # fmt: skip
+    else:
+        await takeaway.to_stable(plane, tx, config, actor=actor, reason=reason, target=previous)
+    await document.tell(plane, tx, release, "release.rolling_back", actor=actor, reason=reason)
 
 
 def _minutes_on(plane: Plane, minutes: float) -> str:
@@ -208,25 +209,32 @@ def _decide(plane: Plane, release: Document, state: str, actor: Actor, note: str
     )
 
 
-def _check_waiting(plane: Plane, release: Document, step: int | None) -> None:
-    waiting = release.state is State.AWAITING_APPROVAL and release.gate is not None
-    if not waiting or (step is not None and step != release.current_step):
-        raise Refused(
-            409,
-            "step_moved_on",
-            f"Release {release.id} does not wait for a decision"
-            + (f" at step {step}" if step is not None else "")
-            + f": it is {release.state.value}"
-            + (f" at step {release.current_step}" if release.current_step is not None else ""),
-            param="step",
+async def _check_waiting(plane: Plane, tx: Tx, release: Document, step: int | None) -> None:
+    gate = release.gate if release.state is State.AWAITING_APPROVAL else None
+    if gate is None or gate.state != "waiting":
+        raise await instead.refused(
+            tx, release, "step_moved_on", "Nobody is asked for a decision now", param="step"
         )
-    gate = release.gate
-    if gate is not None and gate.state != "waiting":
-        raise Refused(
-            409, "step_moved_on", f"Already {gate.state} by {gate.decided_by} at {gate.decided_at}"
+    if step is not None and step != release.current_step:
+        raise await instead.refused(
+            tx, release, "step_moved_on", f"No decision is asked for at step {step}", param="step"
         )
-    if gate is not None and gate.deadline and gate.deadline < rfc3339(plane.clock.now()):
-        raise Refused(409, "step_moved_on", f"The deadline for this decision was {gate.deadline}")
+    if gate.deadline and gate.deadline < rfc3339(plane.clock.now()):
+        problem = f"The deadline for this decision was {gate.deadline}"
+        raise await instead.refused(tx, release, "step_moved_on", problem)
+
+
+async def _check_not_falling(tx: Tx, release: Document) -> None:
+    """While a gradual rollback lowers the weight, nothing gives it back."""
+    latest = await takeaway.latest_rollback(tx)
+    if latest is None or latest["state"] != "gradual" or latest["release_id"] != release.id:
+        return
+    raise Refused(
+        409,
+        "release_changed",
+        f"A gradual rollback by {latest['actor']['name']} lowers release {release.id} since "
+        f"{latest['started_at']}; abort that first (POST /v1/admin/rollback/abort)",
+    )
 
 
 def _check_approver(release: Document, actor: Actor) -> None:

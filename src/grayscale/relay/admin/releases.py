@@ -16,7 +16,7 @@ from grayscale.plane.document import Document
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.orders import Order
 from grayscale.relay.admin.context import Call, answer, bad_field, write_once
-from grayscale.release.phases import State
+from grayscale.release.phases import GUARDED, State
 from grayscale.store.database import Tx
 
 _FLOW_RUN_KEY = "flow-run:"
@@ -218,7 +218,7 @@ async def abort(call: Call) -> Response:
         release = await document.load(tx, _id(call))
         version = await versions.find(tx, release.version)
     drain = call.flag("drain_connections", default=True)
-    if version is not None and not release.state.final:
+    if version is not None and release.state in GUARDED:
         call.plane.brake.ban(version.brake_slot, cut=not drain)
 
     async def action(call: Call, tx: Tx, release: Document) -> None:
