@@ -11,8 +11,10 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import pytest
 from grayscale.errors import SettingsError
 from grayscale.relay.process import bind
 from grayscale.testing.upstreams import Behaviour, Upstream
+from grayscale.up.children import descendants
+from grayscale.up.lock import DataDirLock
 from tests.relay.fake_control import publish, take_away
 from tests.relay.harness import SECRET, chat, config, settings, snapshot
 
@@ -66,18 +70,27 @@ def _free_port() -> int:
 
 @asynccontextmanager
 async def _relay(
-    data_dir: Path, upstream: Upstream, *, workers: int = 1, **fields: Any
+    data_dir: Path,
+    upstream: Upstream,
+    *,
+    workers: int = 1,
+    inherit: socket.socket | None = None,
+    **fields: Any,
 ) -> AsyncIterator[_Relay]:
-    port = _free_port()
+    port = inherit.getsockname()[1] if inherit else _free_port()
     arguments = {
         "settings": settings({"main": upstream.base_url}, **fields),
         "data_dir": data_dir,
-        "listen": f"127.0.0.1:{port}",
+        "listen": f"fd://{inherit.fileno()}" if inherit else f"127.0.0.1:{port}",
         "workers": workers,
     }
     environ = os.environ | {"PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}:{os.getenv('PYTHONPATH', '')}"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _START, stdin=PIPE, env=environ, cwd=data_dir
+        *(sys.executable, "-c", _START),
+        stdin=PIPE,
+        env=environ,
+        cwd=data_dir,
+        pass_fds=(inherit.fileno(),) if inherit else (),
     )
     assert process.stdin is not None
     process.stdin.write(pickle.dumps(arguments))
@@ -90,6 +103,10 @@ async def _relay(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def _workers_of(relay: _Relay) -> list[int]:
+    return descendants(relay.process.pid)
 
 
 def _lives(pid: int) -> bool:
@@ -156,32 +173,86 @@ async def test_dead_worker_is_replaced(tmp_path: Path) -> None:
         assert await relay.end() == 0
 
 
-async def test_hangup_restarts_without_a_lost_request(tmp_path: Path) -> None:
-    """SIGHUP replaces the worker while keep-alive callers go on: no request fails."""
+async def test_hangups_restart_without_a_lost_request(tmp_path: Path) -> None:
+    """Three rolling restarts under keep-alive callers and running streams: no request fails."""
+    publish(tmp_path, snapshot())
+    behaviour = Behaviour(tokens=8, chunk_delay_ms=100)
+    async with Upstream(behaviour) as upstream, _relay(tmp_path, upstream) as relay:
+        answers: list[str] = []
+        over = asyncio.Event()
+        callers = [
+            asyncio.create_task(_call_until(over, relay, answers, stream=number % 2 == 0))
+            for number in range(6)
+        ]
+        for _ in range(3):
+            before = set(_workers_of(relay))
+            relay.process.send_signal(signal.SIGHUP)
+            await _until(partial(_all_gone, before))
+        over.set()
+        await asyncio.gather(*callers)
+        assert len(answers) > 20
+        assert set(answers) == {"200 whole"}
+
+
+async def _call_until(
+    over: asyncio.Event, relay: _Relay, answers: list[str], *, stream: bool
+) -> None:
+    """One keep-alive caller, and what it got."""
+    async with relay.client() as client:
+        while not over.is_set():
+            answer = await client.post("/v1/chat/completions", json=chat(stream=stream))
+            whole = "data: [DONE]" in answer.text if stream else "choices" in answer.json()
+            answers.append(f"{answer.status_code} {'whole' if whole else 'cut'}")
+            await asyncio.sleep(0.01)
+
+
+async def _all_gone(pids: set[int]) -> bool:
+    return not any(_lives(pid) for pid in pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_orphans_serve_until_the_next_parent(tmp_path: Path) -> None:
+    """Under a supervisor that keeps the socket, a killed parent costs no request at all."""
+    publish(tmp_path, snapshot())
+    lock = DataDirLock(tmp_path)
+    lock.acquire()
+    with ExitStack() as cleanup, bind("127.0.0.1:0") as listening:
+        cleanup.callback(lock.release)
+        async with Upstream() as upstream:
+            async with _relay(tmp_path, upstream, inherit=listening) as first:
+                orphan = await first.pid()
+                answers: list[str] = []
+                over = asyncio.Event()
+                caller = asyncio.create_task(_call_until(over, first, answers, stream=False))
+                first.process.kill()
+                await first.process.wait()
+                assert await first.pid() == orphan
+            async with _relay(tmp_path, upstream, inherit=listening) as second:
+                await _until(lambda: _all_gone({orphan}))
+                over.set()
+                await caller
+                assert set(answers) == {"200 whole"}
+                assert await second.pid() != orphan
+                assert await second.end() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_orphans_leave_when_nobody_will_come(tmp_path: Path) -> None:
+    """Without a supervisor nobody starts another parent: the workers of a killed one leave."""
     publish(tmp_path, snapshot())
     async with Upstream() as upstream, _relay(tmp_path, upstream) as relay:
-        first = await relay.pid()
-        statuses: list[int] = []
-        moved = asyncio.Event()
+        orphan = await relay.pid()
+        relay.process.kill()
+        await _until(lambda: _all_gone({orphan}), seconds=5)
 
-        async def call() -> None:
-            async with relay.client() as client:
-                while not moved.is_set():
-                    answer = await client.post("/v1/chat/completions", json=chat())
-                    statuses.append(answer.status_code)
-                    await asyncio.sleep(0.01)
 
-        callers = [asyncio.create_task(call()) for _ in range(3)]
-        relay.process.send_signal(signal.SIGHUP)
-
-        async def is_gone() -> bool:
-            return not _lives(first)
-
-        await _until(is_gone)
-        moved.set()
-        await asyncio.gather(*callers)
-        assert set(statuses) == {200}
-        assert await relay.pid() != first
+@pytest.mark.parametrize(
+    ("address", "why"), [("fd://0", "not a socket|non-socket"), ("fd://no", "fd://no")]
+)
+def test_unusable_descriptor_is_named(address: str, why: str) -> None:
+    """An inherited descriptor that is no listening socket is refused with its number."""
+    with pytest.raises(SettingsError, match=why):
+        bind(address)
 
 
 async def test_serves_stable_without_its_store(tmp_path: Path) -> None:
@@ -261,6 +332,18 @@ def test_taken_port_is_named() -> None:
         pytest.raises(SettingsError, match=f"port {listening.getsockname()[1]} .*--listen"),
     ):
         bind(f"127.0.0.1:{listening.getsockname()[1]}")
+
+
+def test_port_that_is_being_left_is_waited_for() -> None:
+    """The port of a relay that is just leaving is taken over as soon as it is free."""
+    leaving = socket.create_server(("127.0.0.1", 0))
+    port = leaving.getsockname()[1]
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(bind, f"127.0.0.1:{port}", patience_seconds=10)
+        assert not waiting.done()
+        leaving.close()
+        with waiting.result() as listening:
+            assert listening.getsockname()[1] == port
 
 
 @pytest.mark.parametrize("address", ["8400", "127.0.0.1:", "127.0.0.1:99999", ":80x"])

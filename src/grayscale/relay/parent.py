@@ -19,6 +19,7 @@ import msgspec
 
 from grayscale.relay.app import Listener
 from grayscale.relay.orders import Orders, with_secrets
+from grayscale.relay.succession import take_over
 from grayscale.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Parent:
         self._restarting = asyncio.Lock()
         self._stillborn = 0
         self._background: set[asyncio.Task[None]] = set()
+        self._in_office: int | None = None
 
     async def run(self) -> int:
         """Keep the workers until a signal says stop; 1 if none of them would start."""
@@ -77,6 +79,8 @@ class Parent:
         for slot in range(len(self._slots)):
             self._do(self._keep(slot))
         await self._stopping.wait()
+        for listening in self._sockets.values():
+            listening.close()  # the workers' own close when they stop accepting
         await self._end_children()
         for task in self._background:
             task.cancel()
@@ -149,8 +153,14 @@ class Parent:
                 if line == b"ready\n":
                     child.ready.set()
                     _log.info("worker %s listens", child.worker_id)
+                    self._take_over()
         await child.process.wait()
         self._children.discard(child)
+
+    def _take_over(self) -> None:
+        """Once all slots serve, a killed parent's workers may leave."""
+        if self._in_office is None and all(child and child.ready.is_set() for child in self._slots):
+            self._in_office = take_over(self._data_dir)
 
     async def _restart_all(self) -> None:
         """Replace the workers one by one; each new one listens before its old one leaves."""

@@ -1,8 +1,8 @@
 """The entry point of a worker process: `python -m grayscale.relay.worker_main`, by the parent.
 
 The parent writes one line of JSON to stdin (settings with their secrets, which so appear in no
-process list) and keeps it open: its end means that the parent is gone. `ready` on stdout means
-that the worker listens.
+process list) and keeps it open: its end means that the parent is gone (`succession` says what
+then). `ready` on stdout means that the worker listens.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from grayscale.relay.brake import Brake
 from grayscale.relay.control import MakeControlPlane
 from grayscale.relay.orders import Orders
 from grayscale.relay.runtime import Runtime
+from grayscale.relay.succession import until_relieved
 from grayscale.relay.upstream import SoundAiohttpTransport
 from grayscale.relay.worker import Worker
 from grayscale.settings import Settings
@@ -33,9 +35,9 @@ from grayscale.settings import Settings
 async def _work(orders: Orders) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     _stop_on_signals(stop, hurry)
-    asyncio.get_running_loop().add_reader(0, _parent_is_gone, stop)
-    settings = Settings.model_validate(orders.settings)
     data_dir = Path(orders.data_dir)
+    leaving = asyncio.create_task(_leave_when_orphaned(data_dir, stop))
+    settings = Settings.model_validate(orders.settings)
     brake = Brake.open(data_dir / "brake")
     runtime = Runtime(settings, brake)
     control = _named(orders.control)(settings, data_dir, runtime)
@@ -46,6 +48,7 @@ async def _work(orders: Orders) -> None:
     }
     worker = Worker(runtime, control, transports, data_dir)
     await worker.run(sockets, stop=stop, hurry=hurry, on_listening=_say_ready)
+    leaving.cancel()
 
 
 def _named(name: str) -> MakeControlPlane:
@@ -63,15 +66,24 @@ def _stop_on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the parent's business
 
 
-def _parent_is_gone(stop: asyncio.Event) -> None:
-    if not os.read(0, 4096):
-        asyncio.get_running_loop().remove_reader(0)
-        stop.set()
+async def _leave_when_orphaned(data_dir: Path, stop: asyncio.Event) -> None:
+    loop, orphaned = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_stdin() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            orphaned.set()
+
+    loop.add_reader(0, on_stdin)
+    await orphaned.wait()
+    await until_relieved(data_dir)
+    stop.set()
 
 
 def _say_ready() -> None:
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the parent was killed meanwhile
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ class Child:
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: Path
+    descriptors: tuple[int, ...] = ()
+    """Those of ours that it inherits, under the same numbers."""
 
 
 class ChildProcess:
@@ -42,6 +44,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                pass_fds=child.descriptors,
                 start_new_session=True,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )

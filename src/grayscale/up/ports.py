@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 from grayscale.errors import SettingsError
 
+_BACKLOG = 2048
+_PATIENCE_SECONDS = 3.0
+_LOOK_SECONDS = 0.1
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
 
 
@@ -38,13 +43,32 @@ def parse_address(text: str) -> Address:
 
 def take(address: Address, *, flag: str) -> Address:
     """The address with a port that is free right now: 0 becomes one; raises SettingsError."""
+    with open_listener(address, flag=flag) as probe:
+        return bound(address, probe)
+
+
+def bound(address: Address, listening: socket.socket) -> Address:
+    """The address with the port that the socket has got."""
+    return Address(address.host, int(listening.getsockname()[1]))
+
+
+def open_listener(address: Address, *, flag: str) -> socket.socket:
+    """A listening socket; waits a little for one who is just leaving; raises SettingsError."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _listen(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < until:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise SettingsError(
+                f"port {address.port} on {address.host} cannot be used ({reason}); stop what "
+                f"listens there, or choose another one with {flag}"
+            ) from error
+
+
+def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        with socket.create_server((address.host, address.port), family=family) as probe:
-            return Address(address.host, int(probe.getsockname()[1]))
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise SettingsError(
-            f"port {address.port} on {address.host} cannot be used ({reason}); stop what listens "
-            f"there, or choose another one with {flag}"
-        ) from error
+    return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)

@@ -9,13 +9,17 @@ import httpx
 
 _LOOK_SECONDS = 0.1
 _RELAY_SECONDS = 60.0
+_ANSWER_SECONDS = 1.0  # a relay that is starting does not refuse: the connection waits
 _WORKER_FILTER = {"workers": {"status": {"any_": ["ONLINE"]}}}
 _LAST_DEPLOYED = "nightly-canary/nightly"
 
 
 async def relay_is_ready(origin: str, *, still_running: Callable[[], None]) -> None:
     """Wait until the relay serves; raises what `still_running` raises, or TimeoutError."""
-    async with asyncio.timeout(_RELAY_SECONDS), httpx.AsyncClient(trust_env=False) as http:
+    async with (
+        asyncio.timeout(_RELAY_SECONDS),
+        httpx.AsyncClient(trust_env=False, timeout=_ANSWER_SECONDS) as http,
+    ):
         while not await _good(http, "GET", f"{origin}/readyz"):
             still_running()
             await asyncio.sleep(_LOOK_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from grayscale.up.children import Child
 from grayscale.up.conductor_key import conductor_key
 from grayscale.up.environment import prefect_environment, relay_environment
 from grayscale.up.lock import DataDirLock
-from grayscale.up.ports import Address, parse_address, take
+from grayscale.up.ports import Address, bound, open_listener, parse_address, take
 from grayscale.up.readiness import prefect_is_ready, relay_is_ready
 from grayscale.up.sample import sample_settings, user_settings, write_effective
 from grayscale.up.supervisor import Supervisor
@@ -32,6 +33,9 @@ _GRACE_SECONDS = 5.0
 
 class Stack:
     """Relay, Prefect server and conductors over one data directory; the relay starts first.
+
+    The relay's listening socket is ours: while its parent is killed and started again, the orphaned
+    workers serve on, and if they are dead too, connections wait in the kernel's queue.
 
     Without `config` the sample's four models are served by a test upstream, which is a child too.
     A port of 0 becomes a free one. Use as an async context manager, or `start` and `stop`.
@@ -55,6 +59,7 @@ class Stack:
         self._workers = workers
         self._announce = announce
         self._address = parse_address(listen)
+        self._listening: socket.socket | None = None
         self._prefect = Address("127.0.0.1", prefect_port)
         self._lock = DataDirLock(self.data_dir)
         self._log_dir = self.data_dir / "logs"
@@ -127,16 +132,19 @@ class Stack:
     async def stop(self) -> None:
         """End every child within 10 s: conductors first, while what they report to is there."""
         await self.supervisor.stop([CONDUCTORS], grace_seconds=_CONDUCTORS_GRACE_SECONDS)
+        if self._listening is not None:
+            self._listening.close()  # the relay has its own descriptor until it has drained
         await self.supervisor.stop([RELAY, PREFECT, UPSTREAM], grace_seconds=_GRACE_SECONDS)
         self._lock.release()
 
     async def _start(self) -> None:
         for directory in (self._log_dir, self._home):
             directory.mkdir(mode=0o700, exist_ok=True)
-        self._address = take(self._address, flag="--listen")
+        self._listening = open_listener(self._address, flag="--listen")
+        self._address = bound(self._address, self._listening)
         self._prefect = take(self._prefect, flag="--prefect-port")
         await self._settle()
-        await self.supervisor.start(self._relay())
+        await self.supervisor.start(self._relay(self._listening))
         await self.supervisor.start(self._prefect_server())
         await relay_is_ready(self._address.url, still_running=lambda: self.supervisor.check(RELAY))
         key = await conductor_key(self.connection, self.data_dir)
@@ -167,16 +175,17 @@ class Stack:
         argv = [sys.executable, "-m", "grayscale.testing.upstreams", "--port", str(port)]
         return Child(UPSTREAM, argv, self._relay_env(), self.data_dir)
 
-    def _relay(self) -> Child:
+    def _relay(self, listening: socket.socket) -> Child:
         options = {
             "--config": self.data_dir / _SETTINGS_FILE,
             "--data-dir": self.data_dir,
-            "--listen": self._address,
+            "--listen": f"fd://{listening.fileno()}",
             "--workers": self._workers,
         }
         argv = [sys.executable, "-m", "grayscale.cli.main", "relay"]
         argv += [str(part) for option in options.items() for part in option]
-        return Child(RELAY, argv, self._relay_env(), Path.cwd())
+        descriptors = (listening.fileno(),)
+        return Child(RELAY, argv, self._relay_env(), Path.cwd(), descriptors)
 
     def _prefect_server(self) -> Child:
         # Like `prefect server start`, without its 2 s of command line.
