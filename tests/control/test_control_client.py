@@ -176,6 +176,10 @@ async def test_names_cannot_leave_their_place_in_the_path() -> None:
     assert seen[0].url.raw_path == b"/v1/admin/releases/..%2Fkeys"
 
 
+def _name(value: object) -> str:
+    return "call" if callable(value) else str(value)[:40]
+
+
 CALLS: list[tuple[Callable[[Control], Any], str, str]] = [
     (lambda c: c.open_release({"version_name": "v2"}), "POST", "/admin/releases"),
     (lambda c: c.releases(limit=5), "GET", "/admin/releases?limit=5"),
@@ -195,7 +199,7 @@ CALLS: list[tuple[Callable[[Control], Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "method", "path"), CALLS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("call", "method", "path"), CALLS, ids=_name)
 async def test_each_call_goes_where_the_api_says(
     call: Callable[[Control], Any], method: str, path: str
 ) -> None:
@@ -222,7 +226,7 @@ VERBS: list[tuple[Callable[[Control], Any], str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "verb", "body"), VERBS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("call", "verb", "body"), VERBS, ids=_name)
 async def test_people_speak_through_verbs(
     call: Callable[[Control], Any], verb: str, body: dict[str, Any]
 ) -> None:
