@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
-_SHIFTS = (0.15, 0.3, 0.6, 1.2, 2.4)  # in standard deviations of a log-normal law
+_FIRST_SHIFT, _SHIFTS = 0.15, 5  # in standard deviations of a log-normal law, doubling
 _TAILS = (2.0, 4.0, 10.0)
+_LOG_TAILS = {tail: math.log(tail) for tail in _TAILS}
 _TAIL_RANK = 0.95
-_HIGHEST_TILT = 50.0
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
-SHAPES = len(_SHIFTS) + len(_TAILS)
+SHAPES = _SHIFTS + len(_TAILS)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
 _LATER_STARTS = 400
@@ -129,13 +129,18 @@ def shape_log_ratios(
 def _tilts(shares: Sequence[float]) -> Iterator[tuple[list[float], list[float]]]:
     """The alternatives and their logs, by class: all slower by degrees; only the slowest 20th."""
     ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
-    scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
-    for shift in _SHIFTS:
-        log_tilt = [min(shift * score, _HIGHEST_TILT) for score in scores]
-        yield list(map(math.exp, log_tilt)), log_tilt
+    log_tilt = [_FIRST_SHIFT / _LOGISTIC_SCALE * math.log(rank / (1 - rank)) for rank in ranks]
+    tilt = [math.exp(value) for value in log_tilt]
+    yield tilt, log_tilt
+    for _ in range(_SHIFTS - 1):  # each twice the shift before, so that its tilt is the square
+        log_tilt = [2 * value for value in log_tilt]
+        tilt = [value * value for value in tilt]
+        yield tilt, log_tilt
     for tail in _TAILS:
-        tilt = [tail if rank > _TAIL_RANK else 1.0 for rank in ranks]
-        yield tilt, list(map(math.log, tilt))
+        yield (
+            [tail if rank > _TAIL_RANK else 1.0 for rank in ranks],
+            [_LOG_TAILS[tail] if rank > _TAIL_RANK else 0.0 for rank in ranks],
+        )
 
 
 def absolute_log_ratios(
