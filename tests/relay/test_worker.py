@@ -150,15 +150,12 @@ async def test_without_a_beat_only_stable_is_served(bench: Bench) -> None:
     await bench.worker.refresh()
     await bench.worker.flush()
     bench.clock.advance(29)
-    bench.worker.look_for_leader()
     assert not bench.runtime.is_banned(9)
     bench.clock.advance(2)
     await bench.worker.flush()  # the beat stands still: the store answers, the leader does not
-    bench.worker.look_for_leader()
     assert bench.runtime.is_banned(9)
     bench.store.beat += 1
     await bench.worker.flush()
-    bench.worker.look_for_leader()
     assert not bench.runtime.is_banned(9)
 
 
@@ -167,7 +164,6 @@ async def test_wall_clock_does_not_matter_to_the_watch(bench: Bench) -> None:
     await bench.worker.refresh()
     await bench.worker.flush()
     bench.clock.shift_wall(86_400)
-    bench.worker.look_for_leader()
     assert bench.runtime.watched
 
 

@@ -22,6 +22,8 @@ from grayscale.traffic.versions import Price
 
 _log = logging.getLogger(__name__)
 
+UNWATCHED_AFTER_SECONDS = 30.0
+
 
 @dataclass(slots=True)
 class Health:
@@ -57,13 +59,18 @@ class Runtime:
         self.health = Health()
         self.routing: Routing | None = None
         self.workers = 1
-        self.watched = True
+        self.beat_at = self.clock.monotonic()
         self._targets: dict[str, Target] = targets_from(settings.upstreams)
 
     @property
     def snapshot(self) -> Snapshot | None:
         """The state that requests are served by now; None before the first one."""
         return self.routing.snapshot if self.routing is not None else None
+
+    @property
+    def watched(self) -> bool:
+        """Whether a leader's beat was seen lately, by this worker's own clock, asked right now."""
+        return self.clock.monotonic() - self.beat_at < UNWATCHED_AFTER_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -117,4 +124,4 @@ class Runtime:
 
     def is_banned(self, brake_slot: int) -> bool:
         """Whether a version may get no traffic: its brake is on, or nobody is watching."""
-        return not self.watched or self.brake.banned(brake_slot)
+        return self.brake.banned(brake_slot) or not self.watched

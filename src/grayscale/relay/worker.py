@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 _HINT_SECONDS = 0.02
 _FLUSH_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
-_UNWATCHED_AFTER_SECONDS = 30.0
 _READINESS_LEAD_SECONDS = 1.0
 _IDLE_GRACE_SECONDS = 1.0
 _LAST_FRAMES_SECONDS = 1.0
@@ -51,7 +50,8 @@ class Worker:
         self._flushing = asyncio.Lock()
         self._cuts_done: dict[int, int] = {}
         self._last_beat = 0
-        self._beat_at = runtime.clock.monotonic()
+        self._stored: Snapshot | None = None
+        self._off_stable = False
 
     async def run(
         self,
@@ -71,6 +71,7 @@ class Worker:
         on_listening()
         loops = [
             asyncio.create_task(_forever("watching the brake", self._follow_brake)),
+            asyncio.create_task(_forever("loading what is new", self._follow_hint)),
             asyncio.create_task(_forever("flushing", self._follow_store)),
         ]
         leader = asyncio.create_task(_forever("leading", self._control.run_leader))
@@ -97,6 +98,7 @@ class Worker:
         """Write what was counted, acknowledge what is served, hear what is new."""
         runtime = self._runtime
         async with self._flushing:
+            asked_at = runtime.clock.monotonic()  # an answer that was long on its way is no news
             cells = runtime.meter.take()
             snapshot = runtime.snapshot
             try:
@@ -115,7 +117,7 @@ class Worker:
         runtime.health.report("store", None)
         runtime.workers = max(1, beat.workers)
         if beat.beat != self._last_beat:
-            self._last_beat, self._beat_at = beat.beat, runtime.clock.monotonic()
+            self._last_beat, runtime.beat_at = beat.beat, asked_at
         if snapshot is None or beat.config_seq != snapshot.config_seq:
             await self.refresh()
 
@@ -130,10 +132,11 @@ class Worker:
                 return
             del trips[0]
 
-    def look_for_leader(self) -> None:
-        """Serve stable only while no leader is seen to watch, by this worker's own clock."""
-        unseen_seconds = self._runtime.clock.monotonic() - self._beat_at
-        self._runtime.watched = unseen_seconds < _UNWATCHED_AFTER_SECONDS
+    def obey_brake(self) -> None:
+        """What the brake page says beyond the choice of a version per request."""
+        if self._stored is not None and self._leaves_stable(self._stored) != self._off_stable:
+            self._serve(self._stored)
+        self.cut_banned()
 
     def cut_banned(self) -> None:
         """End the running requests of versions whose ban says so, once per ban."""
@@ -157,15 +160,11 @@ class Worker:
             stored = snapshot_file.load(self._data_dir)
             if stored is not None:
                 _log.warning("the store is away: serving the stable version of the last snapshot")
-                self._runtime.install(stored)
+                self._serve(stored)
 
     async def _install(self, snapshot: Snapshot) -> None:
-        try:
-            self._runtime.install(snapshot)
-        except RoutingError as error:
-            self._runtime.health.report("snapshot", str(error))
+        if not self._serve(snapshot):
             return
-        self._runtime.health.report("snapshot", None)
         self._runtime.flush_wanted.set()
         try:
             await asyncio.to_thread(snapshot_file.save, snapshot, self._data_dir)
@@ -174,14 +173,44 @@ class Worker:
         else:
             self._runtime.health.report("snapshot_file", None)
 
+    def _serve(self, snapshot: Snapshot) -> bool:
+        """Route by a state, or by its previous stable where the brake says so; False if it can't.
+
+        A promotion can be taken away without the store only so.
+        """
+        leaving = self._leaves_stable(snapshot)
+        previous = snapshot.previous if leaving else None
+        try:
+            self._runtime.install(snapshot.with_stable(previous) if previous else snapshot)
+        except RoutingError as error:
+            self._runtime.health.report("snapshot", str(error))
+            return False
+        self._stored, self._off_stable = snapshot, leaving
+        self._runtime.health.report("snapshot", None)
+        return True
+
+    def _leaves_stable(self, snapshot: Snapshot) -> bool:
+        """Whether stable is banned, and there is a previous one to go to."""
+        brake, stable = self._runtime.brake, snapshot.aliases.get("stable")
+        version = snapshot.versions.get(stable or "")
+        if version is None or not brake.banned(version.brake_slot):
+            return False
+        previous = snapshot.previous
+        return previous is not None and not brake.banned(previous.brake_slot)
+
     async def _follow_brake(self) -> None:
+        """Never waits for the store: the brake works while that hangs."""
+        while True:
+            self.obey_brake()
+            await asyncio.sleep(_HINT_SECONDS)
+
+    async def _follow_hint(self) -> None:
         seen = 0
         while True:
             hint = self._runtime.brake.hint
             if hint != seen:
                 seen = hint
                 await self.refresh()
-            self.cut_banned()
             await asyncio.sleep(_HINT_SECONDS)
 
     async def _follow_store(self) -> None:
@@ -189,11 +218,8 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._runtime.flush_wanted.wait(), _FLUSH_SECONDS)
             self._runtime.flush_wanted.clear()
-            try:
-                await self.flush()
-                await self.report_trips()
-            finally:
-                self.look_for_leader()
+            await self.flush()
+            await self.report_trips()
 
     async def _drain(self, hurry: asyncio.Event) -> None:
         """Not ready first, then deaf, then gone; every answer meanwhile says `close`."""

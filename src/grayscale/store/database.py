@@ -3,18 +3,22 @@
 A write is one transaction that holds the store's write lock from its first statement
 (`BEGIN IMMEDIATE` on SQLite, the `writer` row `FOR UPDATE` on PostgreSQL), so that what it reads
 is still true when it commits. Foreign exceptions end here: StoreUnavailable or StoreLost.
+
+A store has an id, which the data directory remembers: one that vanished, or another one in its
+place, is never written to, not even created again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import event, select, update
+from sqlalchemy import event, inspect, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -25,7 +29,17 @@ from grayscale.store import schema
 from grayscale.store.migrate import upgrade
 
 _BUSY_SECONDS = 5.0
+_HUNG_SECONDS = 10.0
 _MARKER = "store.id"
+_ID_PREFIX = "store_"
+_FOREIGN = (SQLAlchemyError, OSError, sqlite3.Error)
+"""What a store's driver raises; asyncpg's connection errors and time-outs are OSErrors."""
+
+_HELP = {
+    "disk is full": "free some space: traffic goes on, and writes will too",
+    "disk I/O error": "is the disk full? Traffic goes on, and writes will too",
+    "database is locked": "another process holds its lock; try again",
+}
 
 
 class Tx:
@@ -68,7 +82,7 @@ class Tx:
 class Database:
     """A control store, opened at its first use: a relay starts, and serves, without one.
 
-    Raises StoreLost if the data directory had a store whose file is gone or was replaced,
+    Raises StoreLost if the data directory had a store that is gone or was replaced,
     StoreUnavailable if it cannot be opened or does not answer.
     """
 
@@ -76,8 +90,10 @@ class Database:
         self._data_dir = data_dir
         self._url = url
         self._path = None if url else data_dir / "grayscale.db"
+        self._marker = data_dir / _MARKER
         self._engine: AsyncEngine | None = None
         self._identity: tuple[int, int] | None = None
+        self._store_id: str | None = None
         self._opening = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -112,8 +128,10 @@ class Database:
                     if write and self._path is None:
                         lock = select(schema.meta).where(schema.meta.c.key == "writer")
                         await tx.one(lock.with_for_update())
+                    await self._check_store_id(tx)
                     yield tx
-        except SQLAlchemyError as error:
+                    self.check_identity()
+        except _FOREIGN as error:
             self.check_identity()
             raise StoreUnavailable(f"the control store did not answer: {_short(error)}") from error
 
@@ -131,46 +149,96 @@ class Database:
             await self._engine.dispose()
             self._engine = None
 
+    async def _check_store_id(self, tx: Tx) -> None:
+        """Raises StoreLost if another store is in the place of the one that was opened."""
+        row = await tx.one(select(schema.meta.c.text).where(schema.meta.c.key == "store_id"))
+        found = str(row["text"]) if row else "a store without an id"
+        if self._store_id is None:
+            self._store_id = found
+        elif found != self._store_id:
+            raise StoreLost(
+                f"the control store {self._path or 'at store_url'} is not the one of {self._marker}"
+                f" ({found}, not {self._store_id}); put that one back, or start with an empty data "
+                "directory"
+            )
+
     async def _opened(self) -> AsyncEngine:
         async with self._opening:
             if self._engine is None:
+                self._store_id = _known_id(self._marker)
                 if self._path is not None:
-                    _create_once(self._path, self._data_dir / _MARKER)
-                self._engine = await self._open()
-                self._identity = _identity(self._path)
+                    _create_once(self._path, self._marker)
+                engine = _engine(self._path, self._url)
+                try:
+                    await self._set_up(engine)
+                except _FOREIGN as error:
+                    await engine.dispose()
+                    where = self._path or "at store_url"
+                    raise StoreUnavailable(
+                        f"the control store {where} cannot be opened: {_short(error)}"
+                    ) from error
+                except StoreLost:
+                    await engine.dispose()
+                    raise
+                self._engine, self._identity = engine, _identity(self._path)
             return self._engine
 
-    async def _open(self) -> AsyncEngine:
-        engine = _engine(self._path, self._url)
-        try:
-            async with engine.connect() as raw:
-                connection = await raw.execution_options(grayscale_write=True)
-                async with connection.begin():
-                    await connection.run_sync(upgrade)
-                    await _first_rows(Tx(connection))
-        except SQLAlchemyError as error:
-            await engine.dispose()
-            where = self._path or "at store_url"
-            raise StoreUnavailable(
-                f"the control store {where} cannot be opened: {_short(error)}"
-            ) from error
-        return engine
+    async def _set_up(self, engine: AsyncEngine) -> None:
+        if self._store_id is not None:
+            await self._check_known(engine)
+        if self._path is not None:
+            async with engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                await cast("Any", raw.driver_connection).execute("PRAGMA journal_mode=WAL")
+        async with engine.connect() as raw_connection:
+            connection = await raw_connection.execution_options(grayscale_write=True)
+            async with connection.begin():
+                await connection.run_sync(upgrade)
+                tx = Tx(connection)
+                await _first_rows(tx)
+                await self._check_store_id(tx)
+        if self._store_id != _known_id(self._marker):
+            self._marker.write_text(f"{self._store_id}\n", encoding="utf-8")
+
+    async def _check_known(self, engine: AsyncEngine) -> None:
+        """Before anything is written: raises StoreLost for another store than the known one."""
+        async with engine.connect() as raw:
+            connection = await raw.execution_options(grayscale_write=False)
+            async with connection.begin():
+                if not await connection.run_sync(lambda sync: inspect(sync).has_table("meta")):
+                    raise StoreLost(
+                        f"the control store {self._path or 'at store_url'} is empty, but "
+                        f"{self._marker} says that there was one; put it back, or start with an "
+                        "empty data directory"
+                    )
+                await self._check_store_id(Tx(connection))
 
 
 def _engine(path: Path | None, url: str | None) -> AsyncEngine:
     if path is None:
-        return create_async_engine(str(url), pool_size=4, pool_pre_ping=True)
+        limits = {"lock_timeout": _BUSY_SECONDS, "idle_in_transaction_session_timeout": 10.0}
+        return create_async_engine(
+            str(url),
+            pool_size=4,
+            pool_timeout=_BUSY_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": _BUSY_SECONDS,
+                "command_timeout": _HUNG_SECONDS,
+                "server_settings": {k: str(int(v * 1000)) for k, v in limits.items()},
+            },
+        )
     engine = create_async_engine(
         f"sqlite+aiosqlite:///file:{path.resolve()}?mode=rw&uri=true",
         connect_args={"timeout": _BUSY_SECONDS},
         pool_size=4,
+        pool_timeout=_BUSY_SECONDS,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, below
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -183,6 +251,15 @@ def _engine(path: Path | None, url: str | None) -> AsyncEngine:
     return engine
 
 
+def _known_id(marker: Path) -> str | None:
+    """The id of the store that belongs to this data directory; None before there is one."""
+    try:
+        text = marker.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return text if text.startswith(_ID_PREFIX) else None
+
+
 def _create_once(path: Path, marker: Path) -> None:
     if path.exists():
         return
@@ -193,7 +270,6 @@ def _create_once(path: Path, marker: Path) -> None:
         )
     try:
         path.touch(mode=0o600, exist_ok=False)
-        marker.write_text("this data directory has a control store\n", encoding="utf-8")
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be created: {error.strerror}") from error
 
@@ -204,7 +280,7 @@ async def _first_rows(tx: Tx) -> None:
     await tx.run(
         schema.meta.insert().values(
             [
-                {"key": "store_id", "text": f"store_{secrets.token_hex(8)}", "number": 0},
+                {"key": "store_id", "text": f"{_ID_PREFIX}{secrets.token_hex(8)}", "number": 0},
                 {"key": "writer", "text": "", "number": 0},
                 {"key": "state_seq", "text": "", "number": 0},
             ]
@@ -224,4 +300,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def _short(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).splitlines()[0][:200]
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    said = lines[0][:200] if lines else type(error).__name__
+    found = (help_ for symptom, help_ in _HELP.items() if symptom in said)
+    return "; ".join((said, *found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from grayscale.traffic.versions import VersionConfig
@@ -71,6 +71,17 @@ class Snapshot:
     def stable(self) -> Version:
         """The version that owns the traffic."""
         return self.versions[self.aliases["stable"]]
+
+    @property
+    def previous(self) -> Version | None:
+        """The stable before this one, if it may have traffic."""
+        version = self.versions.get(self.aliases.get("previous", ""))
+        return version if version and not (version.withdrawn or version.quarantined) else None
+
+    def with_stable(self, version: Version) -> Snapshot:
+        """All traffic to `version`, and no candidate."""
+        weights, aliases = {version.name: 100.0}, {"stable": version.name}
+        return replace(self, weights=weights, aliases=aliases, affected=None)
 
     @property
     def candidate(self) -> Version | None:
