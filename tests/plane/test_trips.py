@@ -71,8 +71,9 @@ async def test_a_trip_ends_the_release_with_its_numbers(
     assert (record.state, record.cause, record.reason) == (State.ROLLED_BACK, "candidate", WHY)
     assert version is not None
     assert version.quarantined
-    assert (await log_of(plane))[-4:] == [
+    assert (await log_of(plane))[-5:] == [
         ("breaker.tripped", WHY),
+        ("version.quarantined", WHY),
         ("split.changed", WHY),
         ("release.rolling_back", WHY),
         ("release.rolled_back", WHY),

@@ -1,11 +1,11 @@
-"""`versions list|create|show|diff`: the named configurations of how requests are served."""
+"""`versions list|create|show|diff|quarantine|lift`: the named configurations of how requests are served."""
 
 from __future__ import annotations
 
 import json
 from difflib import unified_diff
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from grayscale.cli.output import columns, percent, put, put_json, say
 
 versions = typer.Typer(no_args_is_help=True, help="The versions that traffic can go to.")
 
+Reason = Annotated[str, typer.Option("--reason", help="For the record.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A version or an alias.")]
 
 
@@ -90,6 +91,34 @@ def diff(older: Name, newer: Name, *, as_json: AsJson = False) -> None:
         put(line)
     if not lines:
         say(f"{one['name']} and {other['name']} are configured alike.")
+
+
+@versions.command("quarantine")
+def quarantine(
+    name: Name, *, reason: Reason, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Take a version's configuration out of traffic and bar it, under every name."""
+    _say_of(name, "quarantine", reason=reason, dry_run=dry_run, as_json=as_json)
+
+
+@versions.command("lift")
+def lift(name: Name, *, reason: Reason, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Lift the quarantine of a version's configuration, under every name."""
+    _say_of(name, "lift", reason=reason, dry_run=dry_run, as_json=as_json)
+
+
+def _say_of(
+    name: str, verb: Literal["quarantine", "lift"], *, reason: str, dry_run: bool, as_json: bool
+) -> None:
+    from grayscale.cli.relay_client import with_relay
+
+    said = with_relay(
+        lambda control: control.say_of_version(name, verb, reason=reason), dry_run=dry_run
+    )
+    if as_json:
+        put_json(said)
+        return
+    put(f"{said['name']}  {said['status']}")
 
 
 def _all() -> list[dict[str, Any]]:

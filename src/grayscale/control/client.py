@@ -274,6 +274,14 @@ class Control:
         return await self._windowed("/admin/traffic/distribution", window_seconds)
 
     async def errors(self, *, window_seconds: int | None = None) -> Json:
+    async def say_of_version(
+        self, name: str, verb: Literal["quarantine", "lift"], *, reason: str
+    ) -> Json:
+        """Bar a version's configuration under every name, or lift that again."""
+        path = f"/admin/versions/{quote(name, safe='')}/{verb}"
+        answer: Json = await self.call("POST", path, body={"reason": reason})
+        return answer
+
         """Errors per version."""
         return await self._windowed("/admin/metrics/errors", window_seconds)
 

@@ -81,6 +81,13 @@ async def current(tx: Tx) -> Config:
     return _from_row(row)
 
 
+async def current_id(tx: Tx) -> str | None:
+    """The id of the config in force; None before the first one."""
+    newest = select(schema.configs.c.config_id).order_by(schema.configs.c.seq.desc()).limit(1)
+    row = await tx.one(newest)
+    return str(row["config_id"]) if row else None
+
+
 async def find(tx: Tx, config_id: str) -> Config | None:
     """A config of the past, or None."""
     row = await tx.one(select(schema.configs).where(schema.configs.c.config_id == config_id))
@@ -97,14 +104,11 @@ async def history(tx: Tx, *, before: int | None, limit: int) -> list[Config]:
 
 async def put(tx: Tx, config: Config, *, now: datetime, actor: Actor, reason: str) -> Config:
     """Put a config into force: new id, new state sequence, one `split.changed` event."""
-    before = await tx.one(
-        select(schema.configs.c.config_id).order_by(schema.configs.c.seq.desc()).limit(1)
-    )
     weights = {name: weight for name, weight in config.weights.items() if weight > 0}
     config = replace(
         config,
         config_id=new_id("config"),
-        previous_config_id=str(before["config_id"]) if before else None,
+        previous_config_id=await current_id(tx),
         state_seq=await tx.bump(),
         weights=weights,
         created_at=rfc3339(now),

@@ -88,6 +88,16 @@ async def newest(tx: Tx, release_id: str) -> dict[str, Any] | None:
     return json.loads(row["envelope"]) if row else None
 
 
+async def of_type(tx: Tx, event_type: str, *, since: str = "") -> list[dict[str, Any]]:
+    """The envelopes of one type after a time, newest first."""
+    table = schema.events
+    statement = select(table.c.envelope).where(
+        table.c.type == event_type, table.c.timestamp > since
+    )
+    rows = await tx.all(statement.order_by(table.c.seq.desc()))
+    return [json.loads(row["envelope"]) for row in rows]
+
+
 async def seq_of(tx: Tx, event_id: str) -> int:
     """The sequence number of an event id; 0 if there is none such."""
     row = await tx.one(select(schema.events.c.seq).where(schema.events.c.id == event_id))

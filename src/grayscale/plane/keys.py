@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 
 from grayscale.clock import from_rfc3339, rfc3339
 from grayscale.errors import Refused
+from grayscale.plane import events
 from grayscale.plane.actor import Actor
 from grayscale.plane.ids import new_id
 from grayscale.store import schema
@@ -78,6 +80,7 @@ async def create(
         "created_by": actor.name,
     }
     await tx.run(insert(schema.keys).values(sha256=sha256_of(secret), **values))
+    await _tell(tx, "key.created", values, now=now, actor=actor)
     await tx.bump()
     return {**values, "key": secret}
 
@@ -88,7 +91,7 @@ async def listed(tx: Tx) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name != "sha256"} for row in rows]
 
 
-async def revoke(tx: Tx, key_id: str, *, now: datetime) -> None:
+async def revoke(tx: Tx, key_id: str, *, now: datetime, actor: Actor) -> None:
     """Revoke a key; it stays listed. Raises Refused (404) for an unknown id."""
     row = await tx.one(select(schema.keys).where(schema.keys.c.id == key_id))
     if row is None:
@@ -96,6 +99,7 @@ async def revoke(tx: Tx, key_id: str, *, now: datetime) -> None:
     if row["revoked_at"] is None:
         statement = update(schema.keys).where(schema.keys.c.id == key_id)
         await tx.run(statement.values(revoked_at=rfc3339(now)))
+        await _tell(tx, "key.revoked", row, now=now, actor=actor)
         await tx.bump()
 
 
@@ -108,6 +112,12 @@ async def live(tx: Tx) -> dict[str, Key]:
 async def find_by_secret(tx: Tx, secret: str) -> Key | None:
     """The live key with this secret, or None."""
     return (await live(tx)).get(sha256_of(secret))
+
+
+async def _tell(tx: Tx, kind: str, key: Mapping[Any, Any], *, now: datetime, actor: Actor) -> None:
+    """On record: which key, and what it may do; nothing that could be used."""
+    data = {name: key[name] for name in ("id", "name", "prefix", "last4", "scopes", "models")}
+    await events.append(tx, event_type=kind, now=now, actor=actor, data={"key": data})
 
 
 def _from_row(row: RowMapping) -> Key:

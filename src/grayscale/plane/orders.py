@@ -35,6 +35,12 @@ async def _create_version(
     config = await configs.current(tx)
     base = await versions.resolve(tx, config, release.base_version or "stable")
     version = await versions.find(tx, release.version)
+    if release.version == config.stable:
+        await takeaway.roll_back(
+            plane, tx, release, actor=actor, cause="superseded", ending=State.SUPERSEDED,
+            reason=f"{release.version} became stable while this release waited",
+        )  # fmt: skip
+        return
     if version is None or release.plan.config_overrides:
         version, _ = await versions.create(
             tx,
@@ -45,8 +51,10 @@ async def _create_version(
             now=plane.clock.now(),
             actor=actor,
         )
-    if version.quarantined or version.withdrawn:
-        raise Refused(409, "config_not_allowed", f"Version '{version.name}' may not have traffic")
+    if version.quarantined:
+        raise await versions.barred(tx, version.name, version.config_hash)
+    if version.withdrawn:
+        raise Refused(409, "version_withdrawn", f"Version '{version.name}' was withdrawn")
     plane.brake.lift(version.brake_slot, plane.brake.value(version.brake_slot))
     release.version_created = True
     release.revision += 1

@@ -6,12 +6,12 @@ import secrets
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
 from grayscale.plan.models import Plan
-from grayscale.plane import configs, document, takeaway, versions
+from grayscale.plane import configs, conflicts, document, events, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.ids import new_id
@@ -36,12 +36,12 @@ async def create(
     now = plane.clock.now()
     name = await _version_name(tx, plan, now.date())
     await _check_plan(plane, tx, plan, name)
-    await _settle_conflict(plane, tx, plan, actor)
+    reason = await conflicts.settle(plane, tx, plan, name, actor=actor)
     release = Document(
         id=new_id("rel"),
         version=name,
         state=State.QUEUED,
-        reason="waiting for a conductor",
+        reason=reason,
         plan=plan,
         labels=dict(plan.labels),
         trigger=trigger,
@@ -144,13 +144,7 @@ async def _check_plan(plane: Plane, tx: Tx, plan: Plan, name: str) -> None:
     if existing is not None and existing.withdrawn:
         raise Refused(409, "version_withdrawn", f"Version '{name}' was withdrawn")
     if await versions.is_quarantined(tx, wanted.config_hash):
-        raise Refused(
-            409,
-            "config_not_allowed",
-            f"Version '{name}' has a configuration that was quarantined after it did harm; "
-            "change the configuration, or lift the quarantine",
-            param="plan.version_name",
-        )
+        raise await versions.barred(tx, name, wanted.config_hash, param="plan.version_name")
 
 
 async def _base(tx: Tx, config: configs.Config, name: str, param: str) -> versions.StoredVersion:
@@ -162,24 +156,6 @@ async def _base(tx: Tx, config: configs.Config, name: str, param: str) -> versio
         ) from refused
 
 
-async def _settle_conflict(plane: Plane, tx: Tx, plan: Plan, actor: Actor) -> None:
-    running = await document.active(tx)
-    if running is None or plan.on_conflict == "queue":
-        return
-    if plan.on_conflict == "reject":
-        raise Refused(
-            409,
-            "release_in_progress",
-            f"Release {running.id} of {running.version} is {running.state.value}; wait for it, "
-            "abort it, or use on_conflict: queue",
-            extra={"release_id": running.id},
-        )
-    await takeaway.roll_back(
-        plane, tx, running, actor=actor, reason="superseded by a newer release",
-        cause="superseded", ending=State.SUPERSEDED,
-    )  # fmt: skip
-
-
 async def _workers(tx: Tx, release: Document) -> WorkersView:
     table = schema.workers
     rows = await tx.all(select(table.c.id, table.c.applied_seq))
@@ -188,13 +164,12 @@ async def _workers(tx: Tx, release: Document) -> WorkersView:
 
 
 async def count_recent_rollbacks(tx: Tx, *, since: str) -> int:
-    """How many rollbacks began after a time: what `max_rollbacks_per_hour` looks at."""
-    table = schema.events
-    statement = select(func.count()).where(
-        table.c.type == "release.rolling_back", table.c.timestamp > since
-    )
-    row = await tx.one(statement)
-    return int(next(iter(row.values()))) if row else 0
+    """How many rollbacks began after a time: what `max_rollbacks_per_hour` looks at.
+
+    One that made room for a newer release, or that a gate's "no" asked for, is no sign of harm.
+    """
+    told = await events.of_type(tx, "release.rolling_back", since=since)
+    return sum(conflicts.is_harm(one["data"]["cause"]) for one in told)
 
 
 def summary(release: Document) -> dict[str, Any]:

@@ -56,9 +56,7 @@ async def _check_allowed(plane: Plane, tx: Tx, name: str, weight: float) -> None
     if version.withdrawn:
         raise Refused(409, "version_withdrawn", f"Version '{name}' was withdrawn")
     if version.quarantined:
-        raise Refused(
-            409, "config_not_allowed", f"Version '{name}' is quarantined: it did harm before"
-        )
+        raise await versions.barred(tx, name, version.config_hash, param="traffic_split")
     plane.brake.lift(version.brake_slot, plane.brake.value(version.brake_slot))
 
 

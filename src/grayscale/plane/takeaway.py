@@ -52,7 +52,9 @@ async def roll_back(
     release.ending = ending
     release.move(State.ROLLING_BACK, reason=reason, cause=cause)
     if cause in _QUARANTINE:
-        await versions.quarantine(tx, config, release.version)
+        await versions.quarantine(
+            tx, config, release.version, now=plane.clock.now(), actor=actor, reason=reason
+        )
     aliases = {key: name for key, name in config.aliases.items() if key != "beta"}
     config = await to_stable(
         plane, tx, replace(config, aliases=aliases), actor=actor, reason=reason,
@@ -99,7 +101,9 @@ async def _trip_by_hand(plane: Plane, tx: Tx, name: str, *, reason: str) -> bool
         alias: named for alias, named in config.aliases.items() if (alias, named) != ("beta", name)
     }
     await to_stable(plane, tx, replace(config, aliases=aliases), actor=BREAKER, reason=reason)
-    await versions.quarantine(tx, config, name)
+    await versions.quarantine(
+        tx, config, name, now=plane.clock.now(), actor=BREAKER, reason=reason
+    )
     return True
 
 

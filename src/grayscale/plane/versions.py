@@ -12,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
+from grayscale.plane import configs, events
 from grayscale.plane.actor import Actor
 from grayscale.plane.configs import Config
 from grayscale.store import schema
@@ -20,6 +21,7 @@ from grayscale.traffic.versions import VersionConfig, apply_overrides, check_ver
 
 FIRST_BRAKE_SLOT = 8
 LAST_BRAKE_SLOT = 511
+QUARANTINED = "version.quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ async def create(
     """Create a version on `base`; returns it and whether it is new.
 
     Same name and configuration again is the same version; another configuration under the name
-    is Refused (409 `version_exists`), an unknown upstream Refused (422).
+    is Refused (409 `version_exists`), an unknown upstream Refused (422). A configuration that
+    is quarantined stays so under another name.
     """
     check_version_name(name)
     config = apply_overrides(base.config if base else VersionConfig(), overrides)
@@ -125,7 +128,7 @@ async def create(
         config_hash=config.config_hash,
         brake_slot=await _free_slot(tx),
         withdrawn=False,
-        quarantined=False,
+        quarantined=await is_quarantined(tx, config.config_hash),
         promoted_at=None,
         created_at=rfc3339(now),
         created_by=actor.name,
@@ -134,6 +137,7 @@ async def create(
     row["config"] = config.model_dump(mode="json")
     await tx.run(insert(schema.versions).values(**row))
     await tx.bump()
+    await _tell(tx, "version.created", version, now=now, actor=actor, reason=None)
     return version, True
 
 
@@ -154,17 +158,25 @@ async def mark_promoted(tx: Tx, name: str, *, now: datetime) -> None:
     await tx.run(statement.values(promoted_at=rfc3339(now)))
 
 
-async def quarantine(tx: Tx, config: Config, name: str) -> None:
-    """Bar every version with this one's configuration, except stable's and previous's."""
+async def quarantine(
+    tx: Tx, config: Config, name: str, *, now: datetime, actor: Actor, reason: str
+) -> bool:
+    """Bar a version's configuration under every name; never stable's or previous's."""
     version = await find(tx, name)
-    if version is None:
-        return
-    spared = {config.stable, config.aliases.get("previous")}
-    for other in await every(tx):
-        if other.config_hash == version.config_hash and other.name not in spared:
-            statement = update(schema.versions).where(schema.versions.c.name == other.name)
-            await tx.run(statement.values(quarantined=True))
-    await tx.bump()
+    spared = [await find(tx, config.aliases.get(alias, "")) for alias in ("stable", "previous")]
+    if version is None or version.config_hash in {one.config_hash for one in spared if one}:
+        return False
+    await _put_quarantined(tx, version, quarantined=True)
+    await _tell(tx, QUARANTINED, version, now=now, actor=actor, reason=reason)
+    return True
+
+
+async def lift_quarantine(
+    tx: Tx, version: StoredVersion, *, now: datetime, actor: Actor, reason: str
+) -> None:
+    """A person's word: this configuration may have traffic again, under every name."""
+    await _put_quarantined(tx, version, quarantined=False)
+    await _tell(tx, "version.quarantine_lifted", version, now=now, actor=actor, reason=reason)
 
 
 async def is_quarantined(tx: Tx, config_hash: str) -> bool:
@@ -173,6 +185,44 @@ async def is_quarantined(tx: Tx, config_hash: str) -> bool:
         schema.versions.c.config_hash == config_hash, schema.versions.c.quarantined.is_(True)
     )
     return await tx.one(statement) is not None
+
+
+async def barred(tx: Tx, name: str, config_hash: str, *, param: str | None = None) -> Refused:
+    """409 `config_not_allowed`: since when a configuration is barred, by whom, and the way out."""
+    since = ""
+    for told in await events.of_type(tx, QUARANTINED):
+        what = told["data"]
+        if what["config_hash"] == config_hash:
+            named = "" if what["version"] == name else f" as '{what['version']}'"
+            since = f"{named} at {told['timestamp']} by {what['actor']['name']}: {what['reason']}"
+            break
+    return Refused(
+        409,
+        "config_not_allowed",
+        f"Version '{name}': its configuration was quarantined{since}. Change the configuration, "
+        f"or lift the quarantine: grayscale versions lift {name} --reason …",
+        param=param,
+    )
+
+
+async def _put_quarantined(tx: Tx, version: StoredVersion, *, quarantined: bool) -> None:
+    table = schema.versions
+    alike = table.c.config_hash == version.config_hash
+    await tx.run(update(table).where(alike).values(quarantined=quarantined))
+    await tx.bump()
+
+
+async def _tell(
+    tx: Tx, kind: str, version: StoredVersion, *, now: datetime, actor: Actor, reason: str | None
+) -> None:
+    data = {
+        "version": version.name,
+        "base_version": version.base_version,
+        "config_hash": version.config_hash,
+        "config_id": await configs.current_id(tx),
+        "reason": reason,
+    }
+    await events.append(tx, event_type=kind, now=now, actor=actor, data=data)
 
 
 def check_upstreams(

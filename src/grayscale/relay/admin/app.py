@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grayscale.errors import Refused
+from grayscale.plane import quarantine
 from grayscale.plane.plane import Plane
 from grayscale.relay.admin import (
     events,
@@ -79,6 +80,8 @@ def _versions_and_traffic(route: _RouteMaker) -> list[Route]:
         route("GET", "/versions/list", "read", versions.list_versions),
         route("POST", "/versions", "operate", versions.create_version),
         route("GET", "/versions/{name}", "read", versions.show_version),
+        route("POST", "/versions/{name}/quarantine", "operate", versions.said(quarantine.bar)),
+        route("POST", "/versions/{name}/lift", "operate", versions.said(quarantine.lift)),
         route("GET", "/traffic/config", "read", traffic.show_split),
         route("POST", "/traffic/config", "operate", traffic.set_split),
         route("GET", "/traffic/distribution", "read", traffic.distribution),

@@ -37,7 +37,7 @@ async def revoke(call: Call) -> Response:
     key_id = str(call.request.path_params["id"])
 
     async def operation(tx: Tx) -> Answer:
-        await keys.revoke(tx, key_id, now=call.plane.clock.now())
+        await keys.revoke(tx, key_id, now=call.plane.clock.now(), actor=call.actor)
         return Answer(200, {"id": key_id, "revoked": True, "state_seq": tx.bumped})
 
     done, _ = await write_once(call, operation)

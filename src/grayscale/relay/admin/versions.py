@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Protocol
 
 from starlette.responses import Response
 
 from grayscale.plane import configs, document, versions
+from grayscale.plane.actor import Actor
 from grayscale.plane.idempotency import Answer
+from grayscale.plane.plane import Plane
 from grayscale.relay.admin.context import Call, answer, bad_field, check_config, write_once
 from grayscale.relay.admin.traffic import in_force
 from grayscale.store.database import Tx
+
+
+class _Word(Protocol):
+    """What a person says about a version."""
+
+    async def __call__(
+        self, plane: Plane, tx: Tx, name: str, *, actor: Actor, reason: str
+    ) -> versions.StoredVersion: ...
 
 
 async def list_versions(call: Call) -> Response:
@@ -61,6 +73,26 @@ async def create_version(call: Call) -> Response:
     body = dict(done.body)
     await in_force(call.plane, body.pop("state_seq"))
     return answer(body, done.status)
+
+
+def said(act: _Word) -> Callable[[Call], Awaitable[Response]]:
+    """An endpoint for a person's word about a version: `{"reason"}`."""
+
+    async def serve(call: Call) -> Response:
+        reason = call.text("reason") or "not given"
+
+        async def operation(tx: Tx) -> Answer:
+            name = str(call.request.path_params["name"])
+            version = await act(call.plane, tx, name, actor=call.actor, reason=reason)
+            config = await configs.current(tx)
+            return Answer(200, {**version.view(config), "state_seq": tx.bumped})
+
+        done, _ = await write_once(call, operation)
+        body = dict(done.body)
+        await in_force(call.plane, body.pop("state_seq"))
+        return answer(body, done.status)
+
+    return serve
 
 
 async def _made_candidate(

@@ -114,7 +114,10 @@ class Watcher:
         aliases = {alias: name for alias, name in config.aliases.items() if alias != "beta"}
         config = replace(config, aliases=aliases)
         await takeaway.to_stable(self._plane, tx, config, actor=GUARD, reason=verdict.sentence)
-        await versions.quarantine(tx, config, split.version)
+        await versions.quarantine(
+            tx, config, split.version, now=self._plane.clock.now(), actor=GUARD,
+            reason=verdict.sentence,
+        )  # fmt: skip
         await judging.forget_judging(tx, split.id)
 
     async def _judge(self, tx: Tx, release: Document, look: Look) -> None:
