@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from random import Random
 
 from grayscale.plan import plan_from_mapping
 from grayscale.simulation import (
@@ -31,7 +32,7 @@ STANDARD = Version()
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a cell asks for; None: nothing. Shares are of the rollouts, medians in seconds.
+    """What a cell asks for; None: nothing. Shares are of the rollouts.
 
     `false_rollbacks` are rollbacks of what was not, or not yet, worse than stable; `missed` ends
     at `promoted` although the candidate is worse; `trips` are the breaker's.
@@ -41,7 +42,7 @@ class Bar:
     missed: float | None = None
     trips: float | None = None
     median_seconds: float | None = None
-    median_failed: float | None = None
+    mean_failed: float | None = None
     median_callers_failed: float | None = None
 
 
@@ -70,6 +71,11 @@ def _flapping(moment: Moment) -> float:
 def _bursts(moment: Moment) -> float:
     """Every five minutes, one minute of trouble."""
     return 0.08 if moment.seconds % 300 >= 240 else 0.01
+
+
+def _restless(moment: Moment) -> float:
+    """Another rate every 10 s, 1 % on average, for both versions: failures come in crowds."""
+    return min(Random(int(moment.seconds) // 10).expovariate(100.0), 1.0)
 
 
 def _at_full_weight(moment: Moment) -> float:
@@ -117,7 +123,7 @@ def _equal_versions() -> Iterator[Cell]:
         world = _twins(STANDARD, callers=Callers(count))
         yield Cell(f"aa-sticky-{count}", title, world, bar)
     title = "A/A, 500 sticky Zipf callers of differing latencies, 10 rps"
-    world = _twins(STANDARD, callers=Callers(500, latency_sigma=0.5))
+    world = _twins(STANDARD, callers=Callers(500, latency_sigma=0.3))
     yield Cell("aa-sticky-latency", title, world, bar)
 
 
@@ -135,8 +141,11 @@ def _shared_trouble() -> Iterator[Cell]:
     bar = Bar(false_rollbacks=0.02)
     bursts = _twins(Version(errors=_bursts))
     yield Cell("shared-bursts", "A/A, shared bursts 1/8 % errors, 10 rps", bursts, bar)
-    clustered = _twins(Version(cluster=4.0))
-    yield Cell("clustered", "A/A, 1 % errors in clusters of four, 10 rps", clustered, bar)
+    restless = _twins(Version(errors=_restless))
+    yield Cell("clustered", "A/A, 1 % errors that come in crowds, 10 rps", restless, bar)
+    apart = _twins(Version(cluster=2.0))
+    title = "A/A, 1 % errors in pairs, in each version by itself, 10 rps"
+    yield Cell("clustered-apart", title, apart)
     slow = _twins(Version(latency=_slower_during(1200, 1500, 3.0)))
     yield Cell("upstream-slow", "upstream x3 slower in both versions, 5 min, 10 rps", slow, bar)
     cold = World(candidate=Version(latency=_slower_during(0, 60, 2.0)))
@@ -146,14 +155,14 @@ def _shared_trouble() -> Iterator[Cell]:
 
 def _failing_candidates() -> Iterator[Cell]:
     found = Bar(missed=0.0)
-    seven = replace(found, median_seconds=100, median_failed=8)
+    seven = replace(found, median_seconds=100, mean_failed=8)
     yield Cell("errors-1-7", "errors 1 → 7 %, 10 rps", _fails(0.07), seven)
     one_of_five = replace(_fails(0.07, rps=50), affected_share=0.2)
     title = "errors 1 → 7 % in the one model of five that is changed, 5 x 10 rps"
     yield Cell("one-model-of-five", title, one_of_five, seven)
     yield Cell("errors-1-5-1rps", "errors 1 → 5 %, 1 rps", _fails(0.05, rps=1.0), found)
     outage = World(stable=Version(errors=always(0.001)), candidate=Version(errors=always(1.0)))
-    at_once = replace(found, median_failed=7, median_callers_failed=0)
+    at_once = replace(found, mean_failed=7, median_callers_failed=0)
     yield Cell("outage", "total outage, 10 rps", outage, at_once)
     late = replace(found, median_seconds=32)
     bug = _fails(_at_full_weight)

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from zlib import crc32
 
 from benchmarks.judge import cost, report
 from benchmarks.judge.cells import ALL_THE_WAY, CELLS, PLAN
@@ -45,12 +46,12 @@ def _judged(results: report.Results, figures: Sequence[Figure]) -> int:
 
 
 def _measured(cells: Sequence[str], options: argparse.Namespace) -> report.Results:
-    """Every chosen cell under every chosen judge; each has the same seeds."""
+    """Every chosen cell under every chosen judge; all judges see the same releases of a cell."""
     results: dict[str, dict[str, Measured]] = {}
-    first = options.seed * _SEEDS_PER_RUN
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for cell in cells:
             results[cell] = {}
+            first = (crc32(cell.encode()) + options.seed) * _SEEDS_PER_RUN
             for judge in options.judges:
                 began = time.perf_counter()
                 jobs = [(cell, judge, first + index) for index in range(options.rollouts)]

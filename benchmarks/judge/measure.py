@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 from benchmarks.judge.cells import Cell
@@ -61,6 +61,11 @@ class Measured:
         """Whether there is something to find."""
         return not self.cell.harmless and any(one.worse_since is not None for one in self.rollouts)
 
+    @property
+    def mean_failed(self) -> float:
+        """Requests that the candidate failed, per release, found or not."""
+        return fmean(one.failed_requests for one in self.rollouts)
+
     def quantile(self, of: Callable[[Ended], float | None], share: float) -> float:
         """A quantile over all rollouts; what never happened counts as infinitely late."""
         values = sorted(math.inf if (value := of(one)) is None else value for one in self.rollouts)
@@ -86,8 +91,7 @@ class Measured:
         times = [self.quantile(lambda one: one.detected_after, share) for share in (0.5, 0.95)]
         yield _most("median detection", times[0], bar.median_seconds, " s")
         yield _most("p95", times[1], None, " s")
-        failed = self.quantile(lambda one: one.failed_requests, 0.5)
-        yield _most("median failed requests", failed, bar.median_failed)
+        yield _most("mean failed requests", self.mean_failed, bar.mean_failed)
         if bar.median_callers_failed is not None:
             seen = self.quantile(lambda one: one.callers_failed, 0.5)
             yield _most("median failures seen by callers", seen, bar.median_callers_failed)
@@ -116,7 +120,7 @@ def highest_count(trials: int, share: float) -> int:
 
 
 def _most(name: str, value: float, bar: float | None, unit: str = "") -> Figure:
-    measured = "never" if value == math.inf else f"{value:.0f}{unit}"
+    measured = "never" if value == math.inf else f"{round(value, 1):g}{unit}"
     if bar is None:
         return Figure(name, measured)
     return Figure(name, measured, f"≤ {bar:g}{unit}", value <= bar)

@@ -79,7 +79,7 @@ def _brief(one: Measured) -> str:
             words.append(f"{100 * one.false_rollbacks / count:.0f} % early")
         seconds = one.quantile(lambda ended: ended.detected_after, 0.5)
         words.append("never" if seconds == math.inf else f"{seconds:.0f} s")
-        words.append(f"{one.quantile(lambda ended: ended.failed_requests, 0.5):.0f} failed")
+        words.append(f"{one.mean_failed:.0f} failed")
     else:
         words.append(f"{100 * one.false_rollbacks / count:.0f} % false")
     if one.asked:

@@ -159,7 +159,7 @@ def test_a_cell_is_held_against_each_figure_of_its_bar() -> None:
         "asked": None,
         "median detection": True,
         "p95": None,
-        "median failed requests": None,
+        "mean failed requests": None,
     }
     late = replace(ENDED, seconds=300.0)
     assert kept(*[late] * 10)["median detection"] is False

@@ -15,7 +15,7 @@ from grayscale.simulation.rollout import End, Ended, run
 from grayscale.simulation.scenarios import Recipe
 
 _Z = 1.96
-_LOOKS_IN_A_FEW_SECONDS = 12_000
+_LOOKS_IN_A_FEW_SECONDS = 25_000
 _LOOKS_WORTH_PROCESSES = 4_000
 _ROUND_NUMBERS = (100, 50, 20, 10)
 _SEEDS_PER_RUN = 1_000_000
