@@ -38,12 +38,12 @@ def failed(results: Results, cost: Sequence[Figure]) -> list[str]:
     return names + ["cost"] * any(figure.kept is False for figure in cost)
 
 
-def write(text: str) -> None:
-    """Put the tables between the markers of the README."""
-    page = README.read_text(encoding="utf-8")
+def write(text: str, *, into: Path = README) -> None:
+    """Put the tables between the markers of the page."""
+    page = into.read_text(encoding="utf-8")
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    README.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+    into.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
 
 
 def _row(title: str, figures: Sequence[Figure]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +196,18 @@ def test_the_tables_name_what_failed() -> None:
     assert "| CPU of one look, default gates | times the reference 1.10 |" in text
     assert "| cell | grayscale | argo-like |" in text
     assert report.failed(results, cost) == ["a"]
+
+
+def test_tables_are_written_between_the_markers(tmp_path: Path) -> None:
+    """What stands around them stays, and old tables go."""
+    page = tmp_path / "README.md"
+    page.write_text(report.README.read_text(encoding="utf-8"), encoding="utf-8")
+    report.write("the first tables", into=page)
+    report.write("the second tables", into=page)
+    text = page.read_text(encoding="utf-8")
+    assert "the first tables" not in text
+    assert text.count("the second tables") == text.count("<!-- figures: end -->") == 1
+    assert text.startswith("# Is the judge right")
 
 
 def test_every_cell_has_its_own_name_and_world() -> None:

@@ -34,8 +34,8 @@ from grayscale.simulation.world import Moment, World
 ACTUATION_SECONDS = 2.0
 """From a harmful verdict to the last request that the candidate is given."""
 
-ASKED_AFTER_SECONDS = 86_400.0
-"""A release that is held for so long becomes a question to a person."""
+ASKED_AFTER_SECONDS = 7200.0
+"""Held for so long, a release ends here as a question to a person; a real one waits for a day."""
 
 PATIENCE_SECONDS = 10.0
 """Trouble that may end by itself, unlike a sick upstream, holds when it has lasted longer."""
