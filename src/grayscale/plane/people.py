@@ -109,7 +109,9 @@ async def abort(
     """Take the candidate out, whatever the release is doing; after promotion go to `previous`."""
     reason = f"aborted by {actor.name}" + (f": {note}" if note else "")
     if release.state is State.PROMOTED:
-        await _undo_promotion(plane, tx, release, actor=actor, reason=reason)
+        await _undo_promotion(
+            plane, tx, release, actor=actor, reason=reason, drain_seconds=drain_seconds
+        )
         return
     await takeaway.roll_back(
         plane,
@@ -167,9 +169,11 @@ async def withdraw_weight(
 
 
 async def _undo_promotion(
-    plane: Plane, tx: Tx, release: Document, *, actor: Actor, reason: str
+    plane: Plane, tx: Tx, release: Document, *, actor: Actor, reason: str, drain_seconds: float
 ) -> None:
     config = await configs.current(tx)
+    if config.release_id == release.id and release.version not in config.weights:
+        return  # taken away already, and nothing came after it
     previous = config.aliases.get("previous")
     if config.stable != release.version or previous is None:
         raise Refused(
@@ -184,7 +188,10 @@ async def _undo_promotion(
             reason=f"its base {release.version} was taken out of traffic: {reason}",
         )  # fmt: skip
     else:
-        await takeaway.to_stable(plane, tx, config, actor=actor, reason=reason, target=previous)
+        await takeaway.to_stable(
+            plane, tx, config, actor=actor, reason=reason, drain_seconds=drain_seconds,
+            target=previous,
+        )  # fmt: skip
     await document.tell(plane, tx, release, "release.rolling_back", actor=actor, reason=reason)
 
 

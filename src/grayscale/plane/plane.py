@@ -31,6 +31,22 @@ class Brake(Protocol):
         """Lift this very ban; only ever by a store transaction that says so."""
         ...
 
+    def wants_cut(self, slot: int) -> bool:
+        """Whether the ban also ends the version's running requests."""
+        ...
+
+    def end(self, release_id: str) -> None:
+        """Let this release have no weight again, before the store knows that it was aborted."""
+        ...
+
+    def ended(self, release_id: str) -> bool:
+        """Whether the release was aborted, whatever the store says of it."""
+        ...
+
+    def reopen(self, release_id: str) -> None:
+        """Take back an `end` that was refused."""
+        ...
+
     def announce(self, seq: int) -> None:
         """Tell every worker of this machine that there is a newer state."""
         ...

@@ -61,22 +61,6 @@ async def roll_back(plane: Plane, tx: Tx, wanted: Wanted, *, actor: Actor) -> Co
     )  # fmt: skip
 
 
-async def candidate_slots(tx: Tx, wanted: Wanted) -> list[int]:
-    """The brake slots of the versions that lose their traffic: banned before the store is."""
-    if wanted.gradual is not None:
-        return []
-    config = await configs.current(tx)
-    keep = {config.stable, config.aliases.get("previous")}
-    if wanted.config_id is not None:
-        past = await configs.find(tx, wanted.config_id)
-        keep |= set(past.weights) if past else set(config.weights)
-    else:
-        keep.add(config.aliases.get(wanted.target, wanted.target))
-    leaving = [name for name in {*config.weights, config.beta} if name and name not in keep]
-    found = [await versions.find(tx, name) for name in leaving]
-    return [version.brake_slot for version in found if version is not None]
-
-
 def parse_gradual(data: Mapping[str, Any]) -> Gradual:
     """The body's `gradual` object; raises Refused (422) naming the field."""
     values: dict[str, float] = {}
@@ -125,6 +109,8 @@ async def _to_config(plane: Plane, tx: Tx, config: Config, wanted: Wanted, actor
         await takeaway.roll_back(
             plane, tx, release, actor=actor, reason=wanted.reason, cause="aborted"
         )
+    for name in past.weights:
+        await takeaway.let_in(plane, tx, name)
     after = replace(past, release_id=None, step=None, affected=None)
     after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=wanted.reason)
     await takeaway.open_switch(tx, config, after, drain_seconds=wanted.drain_seconds)

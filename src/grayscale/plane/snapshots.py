@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 
 from grayscale.clock import from_rfc3339
-from grayscale.plane import configs, keys, versions
+from grayscale.plane import configs, events, keys, versions
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
 from grayscale.traffic.snapshot import Snapshot, Version
@@ -18,7 +18,11 @@ async def load(plane: Plane) -> Snapshot:
         config = await configs.current(tx)
         stored = await versions.every(tx)
         live_keys = await keys.live(tx)
+        audit_head = await events.head_hash(tx)
         workers = await tx.one(select(func.count().label("live")).select_from(schema.workers))
+        release = await tx.one(
+            select(schema.releases.c.version).where(schema.releases.c.id == config.release_id)
+        )
     return Snapshot(
         config_id=config.config_id,
         config_seq=int(seq["number"]) if seq else 0,
@@ -39,7 +43,9 @@ async def load(plane: Plane) -> Snapshot:
         salt=config.salt,
         affected=None if config.affected is None else frozenset(config.affected),
         release_id=config.release_id,
+        release_version=release["version"] if release else None,
         sticky_by=config.sticky_by,
         failover_percent=float(config.failover_percent),
         workers=max(1, int(workers["live"])) if workers else 1,
+        audit_head=audit_head,
     )

@@ -101,9 +101,7 @@ async def _trip_by_hand(plane: Plane, tx: Tx, name: str, *, reason: str) -> bool
         alias: named for alias, named in config.aliases.items() if (alias, named) != ("beta", name)
     }
     await to_stable(plane, tx, replace(config, aliases=aliases), actor=BREAKER, reason=reason)
-    await versions.quarantine(
-        tx, config, name, now=plane.clock.now(), actor=BREAKER, reason=reason
-    )
+    await versions.quarantine(tx, config, name, now=plane.clock.now(), actor=BREAKER, reason=reason)
     return True
 
 
@@ -120,6 +118,7 @@ async def to_stable(
     """Put all traffic on stable (or make `target` stable), and open a rollback record."""
     aliases = dict(config.aliases)
     if target is not None and target != aliases["stable"]:
+        await let_in(plane, tx, target)
         aliases["stable"] = target
         if aliases.get("previous") == target:
             del aliases["previous"]
@@ -135,6 +134,13 @@ async def to_stable(
     after = await configs.put(tx, after, now=plane.clock.now(), actor=actor, reason=reason)
     await open_switch(tx, before, after, drain_seconds=drain_seconds)
     return after
+
+
+async def let_in(plane: Plane, tx: Tx, name: str) -> None:
+    """Lift the ban of a version that this transaction makes stable again."""
+    version = await versions.find(tx, name)
+    if version is not None:
+        plane.brake.lift(version.brake_slot, plane.brake.value(version.brake_slot))
 
 
 async def open_switch(tx: Tx, before: Config, after: Config, *, drain_seconds: float) -> None:

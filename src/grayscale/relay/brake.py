@@ -1,8 +1,9 @@
 """The brake: a small memory-mapped page by which traffic is taken away without the store.
 
 One page per data directory, shared by every process that opens it. Slot 0 is a rising hint of the
-newest `config_seq`; slots 8 to 511 hold a ban per version (`Version.brake_slot`), 0 = none. A ban
-is its time in nanoseconds (61 bits until 2043) and two flags: end running requests too, and the
+newest `config_seq`; slots 1 to 7 name the releases that were aborted last, by hash: they get no
+weight again, whatever the store does not know yet. Slots 8 to 511 hold a ban per version
+(`Version.brake_slot`), 0 = none. A ban is its time in nanoseconds (61 bits until 2043) and two flags: end running requests too, and the
 breaker's, which a person's is told from. Aligned eight-byte stores do not tear: no lock is needed.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from hashlib import blake2b
 from pathlib import Path
 
 PAGE_BYTES = 4096
@@ -75,6 +77,21 @@ class Brake:
         """Whether the ban at `slot` also ends the version's running requests."""
         return self._cells[slot] & _CUT != 0
 
+    def end(self, release_id: str) -> None:
+        """The release was aborted: whoever is about to raise its weight must ask `ended`."""
+        number = _hash(release_id)
+        self._cells[_slot_of(number)] = number
+
+    def ended(self, release_id: str) -> bool:
+        """Whether the release was aborted, whatever the store says of it."""
+        number = _hash(release_id)
+        return self._cells[_slot_of(number)] == number
+
+    def reopen(self, release_id: str) -> None:
+        """The abort was refused after all."""
+        if self.ended(release_id):
+            self._cells[_slot_of(_hash(release_id))] = 0
+
     @property
     def hint(self) -> int:
         """The newest `config_seq` that a writer announced."""
@@ -94,6 +111,14 @@ class Brake:
 def is_trip(value: int) -> bool:
     """Whether a ban was the breaker's, nobody's word."""
     return value & _TRIPPED != 0
+
+
+def _hash(release_id: str) -> int:
+    return int.from_bytes(blake2b(release_id.encode(), digest_size=8).digest(), "big") | 1
+
+
+def _slot_of(number: int) -> int:
+    return 1 + (number >> 1) % (FIRST_SLOT - 1)
 
 
 def _checked(slot: int) -> int:

@@ -51,7 +51,7 @@ class Snapshot:
     there), `beta` and `previous` to names. `salt` is the release's, for sticky buckets.
     `affected` names the models that are split; None means all. `sticky_by` is the plan's
     `assignment.by` (`auto`, `request` or `key`); `failover_percent` is the failover budget in
-    percent of the candidate's requests, 0 for none.
+    percent of the candidate's requests, 0 for none. `audit_head` is the event log's hash by then.
     """
 
     config_id: str
@@ -63,9 +63,11 @@ class Snapshot:
     salt: str = ""
     affected: frozenset[str] | None = None
     release_id: str | None = None
+    release_version: str | None = None
     sticky_by: str = "auto"
     failover_percent: float = 20.0
     workers: int = 1
+    audit_head: str = ""
 
     @property
     def stable(self) -> Version:

@@ -26,6 +26,7 @@ from grayscale.relay.admin import (
     versions,
 )
 from grayscale.relay.admin.context import Handler, endpoint, refusal
+from grayscale.relay.admin.takeaways import Ledger
 from grayscale.relay.app import LISTENER, Listener
 from grayscale.relay.headers import request_id_of
 from grayscale.relay.runtime import Runtime
@@ -56,6 +57,7 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
     app.state.plane = plane
     app.state.runtime = runtime
     app.state.flush = flush
+    app.state.ledger = Ledger(runtime.health, plane.clock)
     return app
 
 

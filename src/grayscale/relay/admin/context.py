@@ -17,11 +17,12 @@ from grayscale.plane import configs, idempotency, snapshots
 from grayscale.plane.actor import NOBODY_KNOWN, PREFECT_DOORS, Actor
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.plane import Plane
+from grayscale.relay.admin.takeaways import Ledger
 from grayscale.relay.auth import authenticate
 from grayscale.relay.reply import error_body, refusal_headers
 from grayscale.relay.runtime import Runtime
 from grayscale.store.database import Tx
-from grayscale.traffic.snapshot import Key
+from grayscale.traffic.snapshot import Key, Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ class Call:
     request: Request
     key: Key
     body: dict[str, Any]
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The state that this worker serves by: known without the store."""
+        runtime: Runtime = self.request.app.state.runtime
+        return runtime.snapshot
+
+    @property
+    def ledger(self) -> Ledger:
+        """This worker's takeaways that are not on record yet."""
+        ledger: Ledger = self.request.app.state.ledger
+        return ledger
 
     @property
     def actor(self) -> Actor:

@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from grayscale.errors import Refused
 from grayscale.plan.loading import plan_from_mapping
-from grayscale.plane import conduct, document, events, people, releases, takeaway, versions
+from grayscale.plane import conduct, document, events, people, releases, takeaway
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.orders import Order
+from grayscale.relay.admin import takeaways
 from grayscale.relay.admin.context import Call, answer, bad_field, write_once
-from grayscale.release.phases import GUARDED, State
+from grayscale.release.phases import State
 from grayscale.store.database import Tx
 
 _FLOW_RUN_KEY = "flow-run:"
@@ -148,6 +149,7 @@ async def act(call: Call) -> Response:
 
     async def operation(tx: Tx) -> Answer:
         release = await document.load(tx, _id(call))
+        takeaways.refuse_the_ended(call.plane, release.id)
         await conduct.act(call.plane, tx, release, order, fence=fence, revision=revision)
         return Answer(200, await _view(call, tx, release))
 
@@ -212,26 +214,26 @@ async def promote(call: Call, tx: Tx, release: Document) -> None:
 
 
 async def abort(call: Call) -> Response:
-    """`abort {"note"}`: the brake first, then the store."""
-    actor = call.person
-    async with call.plane.read() as tx:
-        release = await document.load(tx, _id(call))
-        version = await versions.find(tx, release.version)
+    """`abort {"note"}`: the brake first, then the store; 202 while that cannot be written."""
+    actor, note = call.person, _note(call)
     drain = call.flag("drain_connections", default=True)
-    if version is not None and release.state in GUARDED:
-        call.plane.brake.ban(version.brake_slot, cut=not drain)
+    pulled = await takeaways.pull_for_release(call.plane, call.snapshot, _id(call), cut=not drain)
 
-    async def action(call: Call, tx: Tx, release: Document) -> None:
-        await people.abort(
-            call.plane,
-            tx,
-            release,
-            actor=actor,
-            note=_note(call),
-            drain_seconds=takeaway.DRAIN_SECONDS if drain else 0.0,
-        )
+    async def operation(tx: Tx) -> Answer:
+        release = await document.load(tx, _id(call))
+        seconds = takeaway.DRAIN_SECONDS if drain else 0.0
+        await people.abort(call.plane, tx, release, actor=actor, note=note, drain_seconds=seconds)
+        return Answer(200, {**await _view(call, tx, release), "recorded": True})
 
-    return await deed(action)(call)
+    what = f"the abort of {_id(call)} by {actor.name}"
+    try:
+        done = await call.ledger.record(what, lambda: write_once(call, operation))
+    except Refused:
+        pulled.take_back()
+        raise
+    if done is None:
+        return answer({"id": _id(call), **takeaways.not_recorded(pulled)}, 202)
+    return answer(done[0].body, done[0].status)
 
 
 def _decider(call: Call) -> Actor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -11,8 +10,8 @@ from starlette.responses import Response
 from grayscale.errors import Refused
 from grayscale.plane import configs, rollbacks, takeaway
 from grayscale.plane.idempotency import Answer
-from grayscale.plane.plane import Plane
 from grayscale.plane.rollbacks import Wanted
+from grayscale.relay.admin import takeaways
 from grayscale.relay.admin.context import Call, answer, bad_field, check_config, head_of, write_once
 from grayscale.relay.admin.traffic import config_answer, verified_on_workers
 from grayscale.store import schema
@@ -22,11 +21,9 @@ _DRAIN_AT_MOST = 600
 
 
 async def roll_back(call: Call) -> Response:
-    """`POST /admin/rollback`: the brake first, then the store."""
+    """`POST /admin/rollback`: the brake first, then the store; 202 while that can't be written."""
     wanted, actor = _wanted(call), call.person
-    async with call.plane.read() as tx:
-        slots = await rollbacks.candidate_slots(tx, wanted)
-    bans = _ban(call.plane, slots, cut=not wanted.drain_seconds)
+    pulled = takeaways.pull_for_rollback(call.plane, call.snapshot, wanted)
 
     async def operation(tx: Tx) -> Answer:
         await check_config(call, tx)
@@ -36,29 +33,21 @@ async def roll_back(call: Call) -> Response:
         body = {"rollback_id": rollback_id, **config_answer(config), "reason": wanted.reason}
         return Answer(200, {**body, "state_seq": config.state_seq})
 
+    what = f"the rollback to {wanted.config_id or wanted.target} by {actor.name}"
     try:
-        done, replayed = await write_once(call, operation)
+        written = await call.ledger.record(what, lambda: write_once(call, operation))
     except Refused:
-        _lift(call.plane, bans)
+        pulled.take_back()
         raise
+    if written is None:
+        return answer(takeaways.not_recorded(pulled), 202)
+    done, replayed = written
     if replayed:
-        _lift(call.plane, bans)
+        pulled.take_back()
     body = dict(done.body)
     code, verified = await verified_on_workers(call.plane, int(body.pop("state_seq")))
-    return answer({**body, "workers": verified, "status": await _status(call)}, code)
-
-
-def _ban(plane: Plane, slots: Iterable[int], *, cut: bool) -> dict[int, int]:
-    """Pull the brake; returns the bans that were not there before."""
-    fresh = {slot for slot in slots if not plane.brake.banned(slot)}
-    bans = {slot: plane.brake.ban(slot, cut=cut) for slot in slots}
-    return {slot: value for slot, value in bans.items() if slot in fresh}
-
-
-def _lift(plane: Plane, bans: Mapping[int, int]) -> None:
-    """Take back what turned out to be no rollback; a ban put on meanwhile stays."""
-    for slot, value in bans.items():
-        plane.brake.lift(slot, value)
+    body |= {"recorded": True, "workers": verified, "status": await _status(call)}
+    return answer(body, code)
 
 
 async def status(call: Call) -> Response:
@@ -123,11 +112,14 @@ async def _status(call: Call) -> dict[str, Any]:
         config = await configs.current(tx)
         rows = await tx.all(select(schema.workers.c.in_flight))
     candidate = config.weights.get(config.beta or "", 0.0)
+    waiting = takeaways.unrecorded(call.snapshot, call.plane.brake)
+    if config.beta in waiting:
+        candidate = 0.0
     if latest is None:
         return {
             "rollback_id": None, "state": "idle", "from_config_id": None, "to_config_id": None,
             "candidate_weight_percent": candidate, "in_flight": 0, "started_at": None,
-            "finished_at": None, "actor": None, "reason": None, "recorded": True,
+            "finished_at": None, "actor": None, "reason": None, "recorded": not waiting,
         }  # fmt: skip
     leaving = latest.get("leaving", [])
     return {
@@ -141,5 +133,5 @@ async def _status(call: Call) -> dict[str, Any]:
         "finished_at": latest["finished_at"],
         "actor": latest["actor"],
         "reason": latest["reason"],
-        "recorded": latest["recorded"],
+        "recorded": latest["recorded"] and not waiting,
     }
