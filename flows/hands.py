@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from flows.endings import refused
 from grayscale.control import Claim
 from grayscale.release.record import ReleaseRecord
-from tasks import approvals, artifacts, releases, runs, soak, traffic
+from tasks import approvals, artifacts, releases, runs, sleep, soak, traffic
 
 _Deed = Callable[..., Awaitable[ReleaseRecord]]
 _Showing = Callable[..., Awaitable[object]]
@@ -30,6 +30,7 @@ class Hands:
     set_split: _Deed = traffic.set_split
     verify_split: _Deed = traffic.verify_split
     soak: _Deed = soak.soak
+    sleep: _Deed = sleep.sleep
     extend: _Deed = releases.extend_soak
     ask: _Deed = releases.ask_for_approval
     wait_for_person: _Deed = approvals.wait_for_person

@@ -13,6 +13,7 @@ from flows.release import conduct
 from tasks.nightly import nightly_plan, pick_version
 from tasks.releases import open_release
 from tasks.runs import release_of_this_run, this_run_id
+from tasks.sleep import hand_in_answers
 
 PLAN_FILE = "deployments/plans/nightly.yaml"
 
@@ -32,4 +33,5 @@ async def nightly_canary(plan_file: str = PLAN_FILE, version_name: str | None = 
             return Completed(message="nothing to release")
         plan = nightly_plan(plan_file, version)
         release_id = await open_release(plan, flow_run_id=this_run_id(), trigger="schedule")
+    await hand_in_answers(release_id)
     return await conduct(release_id)

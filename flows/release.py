@@ -26,6 +26,7 @@ from grayscale.release.decide import (
     Finish,
     Promote,
     SetSplit,
+    Sleep,
     WaitForHuman,
     Watch,
     decide,
@@ -33,6 +34,7 @@ from grayscale.release.decide import (
 from grayscale.release.record import ReleaseRecord
 from tasks.releases import open_release
 from tasks.runs import this_run_id
+from tasks.sleep import hand_in_answers
 
 
 @flow(name="release", on_cancellation=[take_candidate_away])
@@ -49,6 +51,7 @@ async def release(
         raise ValueError("give either a plan (a new release) or a release_id (to go on with one)")
     if release_id is None and plan is not None:
         release_id = await open_release(plan, flow_run_id=this_run_id())
+    await hand_in_answers(str(release_id))
     return await conduct(str(release_id))
 
 
@@ -70,6 +73,8 @@ async def conduct(release_id: str, hands: Hands = IN_PREFECT) -> State[Any]:
 
 async def carry_on(record: ReleaseRecord, *, fence: int, hands: Hands) -> ReleaseRecord:
     """Observe, decide, act; returns the final record."""
+    if record.verdict is not None:  # what the relay saw while nobody conducted
+        await hands.show_verdict(record)
     while not isinstance(action := decide(record), Finish):
         await hands.name_run(record)
         record = await carry_out(action, record, fence=fence, hands=hands)
@@ -78,7 +83,7 @@ async def carry_on(record: ReleaseRecord, *, fence: int, hands: Hands) -> Releas
     return record
 
 
-async def carry_out(
+async def carry_out(  # noqa: C901 - one case per action
     action: Action, record: ReleaseRecord, *, fence: int, hands: Hands
 ) -> ReleaseRecord:
     """One action; returns the record after it."""
@@ -92,6 +97,8 @@ async def carry_out(
         case Watch():
             record = await hands.soak(record, fence=fence)
             await hands.show_verdict(record)
+        case Sleep(reason=reason):
+            record = await hands.sleep(record, fence=fence, reason=reason)
         case Extend(reason=reason):
             record = await hands.extend(record, fence=fence, reason=reason)
         case AskHuman(reason=reason):

@@ -15,6 +15,10 @@ _APPROVAL_HELP = (
     "Rejecting takes the traffic back to stable at once. "
     "Your name is recorded as a claim: this form cannot check it."
 )
+_SLEEP_HELP = (
+    "`pause` stops the soak's clock and keeps the weight; `abort`, or cancelling this run, takes "
+    "the traffic back to stable at once."
+)
 _PAUSE_HELP = "`resume` goes on where it stopped; `abort` takes the traffic back to stable at once."
 
 
@@ -32,7 +36,8 @@ def run_title(record: ReleaseRecord) -> str:
             said = f"{where}, waiting for approval"
         case _:
             said = record.state.value.replace("_", " ")
-    return f"{record.version} · {said}"
+    goes_on = f", goes on {_when(record)}" if record.conductor.asleep_until else ""
+    return f"{record.version} · {said}{goes_on}"
 
 
 def approval_page(record: ReleaseRecord) -> str:
@@ -63,6 +68,25 @@ def pause_page(record: ReleaseRecord) -> str:
             *_verdict_lines(_last_verdict(record)),
             _PAUSE_HELP,
             f"After {hours:.3g} h of pause the candidate loses its traffic.",
+            "",
+            *_footer(record),
+        ]
+    )
+
+
+def sleep_page(record: ReleaseRecord) -> str:
+    """What a person who finds a sleeping run should know."""
+    watched = (
+        "The relay watches, and takes the traffic back by itself if the version does harm. "
+        f"A new run goes on {_when(record)}; nothing need be done here."
+    )
+    return "\n".join(
+        [
+            f"## {record.version} soaks at {record.weight_percent:g} %",
+            "",
+            watched,
+            "",
+            _SLEEP_HELP,
             "",
             *_footer(record),
         ]
@@ -131,6 +155,11 @@ def _deadline(record: ReleaseRecord) -> str:
     ending = "is rolled back" if record.plan.approval.on_timeout == "roll_back" else "waits on"
     moment = from_rfc3339(gate.deadline).strftime("%Y-%m-%d %H:%M UTC")
     return f"; without an answer by {moment} the release {ending}"
+
+
+def _when(record: ReleaseRecord) -> str:
+    until = record.conductor.asleep_until
+    return f"at {from_rfc3339(until):%H:%M} UTC" if until else "when it is time"
 
 
 def _last_verdict(record: ReleaseRecord) -> VerdictView | None:

@@ -13,7 +13,13 @@ from uuid import uuid4
 
 from grayscale.plan import plan_from_mapping
 from grayscale.release.phases import State
-from grayscale.release.record import ApprovalView, ReleaseRecord, StepView, VerdictView
+from grayscale.release.record import (
+    ApprovalView,
+    ReleaseRecord,
+    StepView,
+    VerdictView,
+)
+from grayscale.release.sleeping import is_asleep
 from grayscale.testing.loopback import Exchange, LoopbackServer
 
 BASE = "/v1/admin/releases"
@@ -101,7 +107,7 @@ class FakeRelay(LoopbackServer):
             return self._claim(body)
         if verb == "events":
             return {"data": self.events, "has_more": False}
-        if verb in {"approve", "reject", "resume", "abort"}:
+        if verb in {"approve", "reject", "pause", "resume", "abort"}:
             self._people(verb, body)
         elif verb == "renew":
             self._check_fence(request)
@@ -155,6 +161,10 @@ class FakeRelay(LoopbackServer):
         ).model_copy(update=values)
         return self.there
 
+    def soak_ends(self) -> None:
+        """The relay has watched long enough, alone."""
+        self._time_passes()
+
     def pause(self) -> None:
         """A person pauses the release."""
         self.tell("release.paused")
@@ -165,7 +175,9 @@ class FakeRelay(LoopbackServer):
         self.change(state=State.ROLLED_BACK, weight_percent=0.0, reason="harmful", verdict=HARMFUL)
 
     def _view(self) -> dict[str, Any]:
-        conductor = {"flow_run_id": self.conductor, "fence": self.fence}
+        conductor: dict[str, Any] = {"flow_run_id": self.conductor, "fence": self.fence}
+        if self.conductor is None and is_asleep(self.there):
+            conductor["asleep_until"] = "2026-01-01T14:05:00.000Z"
         return {**self.there.model_dump(mode="json"), "conductor": conductor}
 
     def _open(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -234,6 +246,9 @@ class FakeRelay(LoopbackServer):
                 self.change(state=State.AWAITING_APPROVAL, gate=gate)
             case "wait":
                 self.change(waiting_run_id=body["flow_run_id"], revision=record.revision)
+            case "sleep":
+                self.conductor, self.fence = None, self.fence + 1
+                self.change(waiting_run_id=body["flow_run_id"], revision=record.revision)
             case "bake":
                 bake = record.steps[-1].model_copy(
                     update={"index": len(record.steps), "watched_seconds": 0.0, "verdict": None}
@@ -262,6 +277,9 @@ class FakeRelay(LoopbackServer):
                 self.change(gate=gate)
             case "reject":
                 self.change(state=State.REJECTED, weight_percent=0.0, reason="rejected")
+            case "pause":
+                self.tell("release.paused")
+                self.change(state=State.PAUSED, reason=body["note"], waiting_run_id=None)
             case "resume":
                 self.change(state=State.SOAKING, reason="resumed")
             case _:

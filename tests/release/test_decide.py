@@ -42,7 +42,7 @@ def test_before_the_first_step() -> None:
 
 def test_a_soak_is_watched_to_its_end() -> None:
     """Until the watched time is over there is nothing to do but to watch."""
-    assert decide(record(stage={"required_seconds": 900.0})) == Watch("soaking at 10 %")
+    assert decide(record(stage={"required_seconds": 90.0})) == Watch("soaking at 10 %")
     lagging = record(stage=ENOUGH, workers={"total": 2, "applied": 1})
     assert isinstance(decide(lagging), Watch)
     lowered = record(stage=ENOUGH, weight_percent=0.0)

@@ -101,6 +101,8 @@ def _config(record: ReleaseRecord) -> str:
 
 def _conductor(record: ReleaseRecord) -> str:
     conductor = record.conductor
+    if conductor.asleep_until is not None:
+        return f"asleep until {conductor.asleep_until} (flow run {record.waiting_run_id})"
     if conductor.flow_run_id is None:
         return "none yet" if not record.state.final else "none"
     left = conductor.lease_left_seconds

@@ -170,10 +170,17 @@ class Control:
         return await self._say(release_id, "reject", step=step, note=note, **claim)
 
     async def pause(
-        self, release_id: str, *, at_stable: bool = False, note: str = ""
+        self,
+        release_id: str,
+        *,
+        at_stable: bool = False,
+        note: str = "",
+        on_behalf: OnBehalf | None = None,
+        idempotency_key: str | None = None,
     ) -> ReleaseRecord:
         """Stop the soak clock; with `at_stable` the candidate has no traffic meanwhile."""
-        return await self._say(release_id, "pause", at_stable=at_stable, note=note)
+        body = {"at_stable": at_stable, "note": note} | (asdict(on_behalf) if on_behalf else {})
+        return await self._say(release_id, "pause", idempotency_key, **body)
 
     async def resume(
         self, release_id: str, *, note: str = "", on_behalf: OnBehalf | None = None
@@ -183,11 +190,16 @@ class Control:
         return await self._say(release_id, "resume", note=note, **claim)
 
     async def abort(
-        self, release_id: str, *, note: str = "", on_behalf: OnBehalf | None = None
+        self,
+        release_id: str,
+        *,
+        note: str = "",
+        on_behalf: OnBehalf | None = None,
+        idempotency_key: str | None = None,
     ) -> ReleaseRecord:
         """Take the candidate away now."""
         claim = asdict(on_behalf) if on_behalf else {}
-        return await self._say(release_id, "abort", note=note, **claim)
+        return await self._say(release_id, "abort", idempotency_key, note=note, **claim)
 
     async def retry(self, release_id: str, *, note: str = "") -> ReleaseRecord:
         """The same plan once more, as a new release."""
@@ -199,8 +211,11 @@ class Control:
         """End this soak if the judge permits; `full` skips the soaks that are left."""
         return await self._say(release_id, "promote", full=full, note=note)
 
-    async def _say(self, release_id: str, verb: str, **body: Any) -> ReleaseRecord:
-        return _record(await self.call("POST", _of(release_id, verb), body=body))
+    async def _say(
+        self, release_id: str, verb: str, key: str | None = None, /, **body: Any
+    ) -> ReleaseRecord:
+        headers = headers_of(idempotency_key=key)
+        return _record(await self.call("POST", _of(release_id, verb), body=body, headers=headers))
 
     # ---------------------------------------------------------------- conductors
 
@@ -259,6 +274,14 @@ class Control:
         found: list[Json] = (await self.call("GET", "/admin/versions"))["data"]
         return found
 
+    async def say_of_version(
+        self, name: str, verb: Literal["quarantine", "lift"], *, reason: str
+    ) -> Json:
+        """Bar a version's configuration under every name, or lift that again."""
+        path = f"/admin/versions/{quote(name, safe='')}/{verb}"
+        answer: Json = await self.call("POST", path, body={"reason": reason})
+        return answer
+
     async def split_set(
         self, traffic_split: Mapping[str, float], *, reason: str | None = None
     ) -> Json:
@@ -274,14 +297,6 @@ class Control:
         return await self._windowed("/admin/traffic/distribution", window_seconds)
 
     async def errors(self, *, window_seconds: int | None = None) -> Json:
-    async def say_of_version(
-        self, name: str, verb: Literal["quarantine", "lift"], *, reason: str
-    ) -> Json:
-        """Bar a version's configuration under every name, or lift that again."""
-        path = f"/admin/versions/{quote(name, safe='')}/{verb}"
-        answer: Json = await self.call("POST", path, body={"reason": reason})
-        return answer
-
         """Errors per version."""
         return await self._windowed("/admin/metrics/errors", window_seconds)
 
@@ -356,6 +371,12 @@ class Control:
             "GET", "/admin/events", query={"after": after, "limit": limit}
         )
         return answer
+
+    async def audit_log(self, *, after: int, limit: int = 500) -> list[Json]:
+        """Records of the event log after a number, with their place in the hash chain."""
+        page = await self.call("GET", "/admin/audit", query={"after": after, "limit": limit})
+        found: list[Json] = page["data"]
+        return found
 
     async def models(self) -> list[Json]:
         """The models that callers may name."""

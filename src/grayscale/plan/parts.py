@@ -256,6 +256,9 @@ class Lease(Frozen):
     seconds: Annotated[float, Field(strict=True, ge=5, le=86_400)] = Field(
         default=90.0, description="How long a silent conductor keeps the right."
     )
+    sleep_above_seconds: Seconds = Field(
+        default=120.0, description="For a longer soak the conductor's process ends meanwhile."
+    )
     asleep_grace_seconds: Seconds = Field(
         default=900.0, description="How much later than planned a sleeping one may wake up."
     )

@@ -38,6 +38,7 @@ async def ask(
         )
     )
     release.deadline_at = deadline
+    release.waiting_run_id = None  # whoever slept shows no form for this question
     held_by = release.cause if release.state is State.HELD else None
     release.move(State.AWAITING_APPROVAL, reason=why, cause=held_by)
     await document.save(tx, release, now=now)

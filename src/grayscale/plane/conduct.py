@@ -77,6 +77,12 @@ async def dismiss(tx: Tx, release: Document, *, run_id: str) -> None:
         release.waiting_run_id = None
 
 
+async def fence_out(tx: Tx, release: Document) -> None:
+    """Whatever the present conductor still does is refused: the lease has run out."""
+    conductor = await document.conductor_of(tx, release.id)
+    await document.put_conductor(tx, release.id, fence=int(conductor["fence"]) + 1)
+
+
 async def renew(tx: Tx, release: Document, *, fence: int) -> None:
     """Reset the lease; raises Refused (409 `stale_fence`) for an outdated conductor."""
     await _check_fence(tx, release, fence)
@@ -118,8 +124,8 @@ async def _check_fence(tx: Tx, release: Document, fence: int) -> None:
         raise Refused(
             409,
             "stale_fence",
-            f"Fence {fence} is outdated: release {release.id} was claimed again "
-            f"(fence {conductor['fence']})",
+            f"Fence {fence} is outdated: release {release.id} is at fence {conductor['fence']}; "
+            "another run claimed it, its lease ran out, or its conductor went to sleep",
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from math import ceil
 
 from grayscale.errors import Refused
-from grayscale.plane import asking, configs, document, judging, takeaway, versions
+from grayscale.plane import asking, configs, document, judging, releases, takeaway, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
+from grayscale.release.decide import Sleep, decide
 from grayscale.release.phases import State
 from grayscale.release.record import StepView
 from grayscale.store.database import Tx
@@ -33,14 +35,14 @@ async def _create_version(
 ) -> None:
     _only_in(release, State.PREPARING)
     config = await configs.current(tx)
-    base = await versions.resolve(tx, config, release.base_version or "stable")
-    version = await versions.find(tx, release.version)
     if release.version == config.stable:
         await takeaway.roll_back(
             plane, tx, release, actor=actor, cause="superseded", ending=State.SUPERSEDED,
             reason=f"{release.version} became stable while this release waited",
         )  # fmt: skip
         return
+    base = await versions.resolve(tx, config, release.base_version or "stable")
+    version = await versions.find(tx, release.version)
     if version is None or release.plan.config_overrides:
         version, _ = await versions.create(
             tx,
@@ -152,6 +154,25 @@ async def _wait(plane: Plane, tx: Tx, release: Document, order: Order, _actor: A
     await document.save(tx, release, now=plane.clock.now())
 
 
+async def _sleep(plane: Plane, tx: Tx, release: Document, order: Order, _actor: Actor) -> None:
+    """The conductor goes until its step's deadline; its fence is worth nothing from now on."""
+    action = decide(await releases.record(plane, tx, release))
+    if not isinstance(action, Sleep):
+        raise Refused(
+            409, "release_changed", f"Release {release.id} cannot be left alone: {action.reason}"
+        )
+    conductor = await document.conductor_of(tx, release.id)
+    release.waiting_run_id = order.flow_run_id
+    await document.put_conductor(
+        tx,
+        release.id,
+        flow_run_id=None,
+        fence=int(conductor["fence"]) + 1,
+        silent_seconds=0,
+        lease_left_seconds=ceil(action.seconds + release.plan.lease.asleep_grace_seconds),
+    )
+
+
 async def _bake(plane: Plane, tx: Tx, release: Document, order: Order, actor: Actor) -> None:
     _only_in(release, State.SOAKING, State.AWAITING_APPROVAL)
     if release.current_step != len(release.steps) - 1:
@@ -225,6 +246,7 @@ VERBS: dict[str, _Verb] = {
     "extend": _extend,
     "ask": _ask,
     "wait": _wait,
+    "sleep": _sleep,
     "bake": _bake,
     "promote": _promote,
     "fail": _fail,

@@ -17,7 +17,8 @@ from grayscale.plane.document import Document
 from grayscale.plane.ids import new_id
 from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
-from grayscale.release.record import ConductorView, ReleaseRecord, StepView, WorkersView
+from grayscale.release.record import ReleaseRecord, StepView, WorkersView
+from grayscale.release.sleeping import asleep_until
 from grayscale.store import schema
 from grayscale.store.database import Tx
 from grayscale.traffic.versions import apply_overrides, check_version_name
@@ -69,21 +70,21 @@ async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
     config = await configs.current(tx)
     conductor = await document.conductor_of(tx, release.id)
     values = release.model_dump(mode="json")
-    return ReleaseRecord.model_validate(
+    view = ReleaseRecord.model_validate(
         {
             **values,
-            "conductor": ConductorView(
-                flow_run_id=conductor["flow_run_id"],
-                fence=conductor["fence"],
-                lease_left_seconds=(
-                    conductor["lease_left_seconds"] if conductor["flow_run_id"] else None
-                ),
-            ),
+            "conductor": conductor,
             "workers": await _workers(tx, release),
             "weight_percent": config.weights.get(release.version, 0.0),
-            "links": document.links(plane, release.id, conductor["flow_run_id"]),
+            "links": document.links(
+                plane, release.id, conductor["flow_run_id"] or release.waiting_run_id
+            ),
         }
     )
+    until = asleep_until(view, plane.clock.now())
+    leased = view.conductor.flow_run_id is not None or until is not None
+    changes = {"asleep_until": until} if leased else {"lease_left_seconds": None}
+    return view.model_copy(update={"conductor": view.conductor.model_copy(update=changes)})
 
 
 async def listed(

@@ -36,6 +36,14 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """As `Watch`, for so long that no process need wait: the relay watches alone meanwhile."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Extend:
     """Soak longer at the same weight, because the evidence is not there yet."""
 
@@ -80,7 +88,16 @@ class Finish:
 
 
 Action = (
-    CreateVersion | SetSplit | Watch | Extend | AskHuman | WaitForHuman | Bake | Promote | Finish
+    CreateVersion
+    | SetSplit
+    | Watch
+    | Sleep
+    | Extend
+    | AskHuman
+    | WaitForHuman
+    | Bake
+    | Promote
+    | Finish
 )
 
 
@@ -123,7 +140,7 @@ def _watch_stage(record: ReleaseRecord) -> Action:
     if record.bake is not None and stage.required_seconds <= 0:
         return Promote("the plan asks for no bake")
     if stage.watched_seconds < stage.required_seconds and not record.promote_now:
-        return Watch(f"soaking at {stage.step_percent:g} %")
+        return _pass_time(record, stage, f"soaking at {stage.step_percent:g} %")
     return _by_verdict(record, stage)
 
 
@@ -171,7 +188,17 @@ def _held(record: ReleaseRecord) -> Action:
     if record.cause == "lease_expired" and record.stage is not None:
         step = _last_step(record, record.stage)
         return SetSplit(step, "a conductor is back: give back the weight already judged")
-    return Watch(record.reason or "held")
+    if record.stage is None:
+        return Watch(record.reason or "held")
+    return _pass_time(record, record.stage, record.reason or "held")
+
+
+def _pass_time(record: ReleaseRecord, stage: StepView, reason: str) -> Action:
+    """Asleep if it takes long; nobody knows how long a hold takes, so the soak's length counts."""
+    limit = record.plan.lease.sleep_above_seconds
+    left = stage.required_seconds - stage.watched_seconds
+    long = stage.required_seconds if record.state is State.HELD else left
+    return Sleep(reason, max(left, limit)) if long > limit else Watch(reason)
 
 
 def _last_step(record: ReleaseRecord, stage: StepView) -> int:

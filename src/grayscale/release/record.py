@@ -67,11 +67,12 @@ class StepView(_View):
 
 
 class ConductorView(_View):
-    """Who drives the release right now."""
+    """Who drives the release right now; while it sleeps nobody does, until then at the latest."""
 
     flow_run_id: str | None = None
     fence: int = 0
     lease_left_seconds: float | None = None
+    asleep_until: str | None = None
 
 
 class WorkersView(_View):

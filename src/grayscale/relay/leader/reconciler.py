@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grayscale.plane import conduct, document, people, versions
+from grayscale.plane import conduct, document, people, releases, versions
 from grayscale.plane.actor import PREFECT
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
@@ -27,6 +27,7 @@ from grayscale.relay.leader.runs import (
     stand_for,
 )
 from grayscale.release.phases import ACTIVE, FINAL, GUARDED, State, may_follow
+from grayscale.release.sleeping import is_asleep, is_due
 from grayscale.store.database import Tx
 
 _UNREACHABLE = "prefect_unreachable"
@@ -134,10 +135,15 @@ class Reconciler:
         due = []
         for release in await _under_way(tx):
             conductor = await document.conductor_of(tx, release.id)
-            if needs_conductor(release, conductor):
+            needed = needs_conductor(release, conductor)
+            if needed and await self._is_awake_or_due(tx, release):
                 key = _wake_key(release.id, conductor)
                 due.append(Wake(release.id, release.version, key))
         return due
+
+    async def _is_awake_or_due(self, tx: Tx, release: Document) -> bool:
+        record = await releases.record(self._plane, tx, release)
+        return not is_asleep(record) or is_due(record)
 
     async def _unreported(self, tx: Tx) -> list[Wake]:
         unreported = []

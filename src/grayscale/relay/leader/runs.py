@@ -34,7 +34,7 @@ class Part(StrEnum):
     """What a flow run is to its release."""
 
     CONDUCTS = "conducts"
-    SLEEPS = "sleeps behind a form"
+    SLEEPS = "sleeps behind a form, a person's or the soak's"
     CALLED = "was called, and has not claimed the release yet"
     BEGAN = "put the release on record, and has not claimed it yet"
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from grayscale.clock import rfc3339
 from grayscale.judge import Outcome
-from grayscale.plane import configs, document, judging, people, takeaway, versions
+from grayscale.plane import conduct, configs, document, judging, people, takeaway, versions
 from grayscale.plane.actor import GUARD, LEASE, RELAY
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
@@ -206,6 +206,7 @@ class Watcher:
 
     async def _lease_expired(self, tx: Tx, release: Document) -> None:
         reason = "no conductor has renewed the lease; stable has the traffic"
+        await conduct.fence_out(tx, release)
         if release.plan.lease.on_expiry == "roll_back":
             await takeaway.roll_back(
                 self._plane, tx, release, actor=LEASE, reason=reason, cause="lease_expired"
