@@ -120,6 +120,7 @@ def _releases(route: _RouteMaker) -> list[Route]:
     scopes = {
         "approve": "approve|conduct",
         "reject": "approve|conduct",
+        "pause": "operate|conduct",
         "resume": "operate|conduct",
     }
     for verb, action in deeds.items():
