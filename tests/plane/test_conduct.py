@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from grayscale.plane import conduct, configs, document, people, takeaway, versions
+from grayscale.plane import conduct, configs, document, people, releases, takeaway, versions
 from grayscale.plane.actor import GUARD, Actor
 from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
 from grayscale.store import schema
+from grayscale.testing.clock import FakeClock
 
 Refusal = Callable[[str], AbstractContextManager[None]]
 HEALTHY = {"outcome": "healthy", "sentence": "fine"}
@@ -207,3 +208,21 @@ async def test_a_plan_without_a_name_releases_the_candidate(
         )
     await story.create(unnamed)
     assert (await story.record()).version == "v9"
+
+
+async def test_a_flow_run_opens_one_release(story: Any, plane: Plane) -> None:
+    """The run that opened a release finds it for ever, also when Prefect retries it after its end."""
+    made = []
+    for _ in range(2):
+        async with plane.write() as tx:
+            release = await releases.create(
+                plane, tx, story.plan(), actor=Actor("ann"), origin_run_id="run-1"
+            )
+            made.append(release.id)
+            await people.abort(plane, tx, release, actor=Actor("ann"), note="")
+        assert isinstance(plane.clock, FakeClock)
+        plane.clock.advance(100 * 3600)
+    assert made[0] == made[1]
+    async with plane.write() as tx:
+        again = await releases.create(plane, tx, story.plan(), actor=Actor("ann"))
+    assert again.id != made[0]

@@ -33,7 +33,13 @@ async def create(
     trigger: str = "person",
     origin_run_id: str | None = None,
 ) -> Document:
-    """Write down a new release; raises Refused for a plan that this relay cannot carry out."""
+    """Write down a new release; raises Refused for a plan that this relay cannot carry out.
+
+    A flow run opens one release, however often and however long afterwards it is tried again.
+    """
+    opened = await _opened_by(tx, origin_run_id)
+    if opened is not None:
+        return opened
     now = plane.clock.now()
     name = await _version_name(tx, plan, now.date())
     await _check_plan(plane, tx, plan, name)
@@ -49,20 +55,33 @@ async def create(
         created_by=actor.to_json(),
         origin_run_id=origin_run_id,
         salt=secrets.token_hex(16),
-        steps=[
-            StepView(
-                index=index,
-                step_percent=percent,
-                weight_percent=plan.weight_percent(index),
-                required_seconds=plan.auto_promote.step_seconds,
-            )
-            for index, percent in enumerate(plan.steps_percent)
-        ],
+        steps=_steps(plan),
         created_at=rfc3339(now),
     )
     await document.add(tx, release)
     await document.tell(plane, tx, release, "release.created", actor=actor)
     return release
+
+
+def _steps(plan: Plan) -> list[StepView]:
+    return [
+        StepView(
+            index=index,
+            step_percent=percent,
+            weight_percent=plan.weight_percent(index),
+            required_seconds=plan.auto_promote.step_seconds,
+        )
+        for index, percent in enumerate(plan.steps_percent)
+    ]
+
+
+async def _opened_by(tx: Tx, run_id: str | None) -> Document | None:
+    if run_id is None:
+        return None
+    table = schema.releases
+    by_run = table.c.document["origin_run_id"].as_string() == run_id
+    row = await tx.one(select(table).where(by_run))
+    return None if row is None else Document.model_validate(row["document"])
 
 
 async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
