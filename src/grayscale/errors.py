@@ -4,6 +4,7 @@ GrayscaleError
 ├── PlanError                a plan that cannot be read or makes no sense (grayscale.plan)
 ├── SettingsError            grayscale.yaml or the environment is wrong
 ├── NoticeError              a notice could not be delivered (grayscale.notices)
+├── LeadLost                 a worker that leads no more tried to (grayscale.relay.leader)
 ├── JudgeInputError          counters that cannot be true (grayscale.judge)
 ├── StoreError               the control store cannot be used
 │   ├── StoreUnavailable     busy, full or unreachable; worth another try

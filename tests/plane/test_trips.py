@@ -101,6 +101,8 @@ async def test_a_persons_brake_is_no_trip(story: Any, watch: Watch, plane: Plane
         version = await versions.find(tx, "v2")
     assert version is not None
     plane.brake.ban(version.brake_slot)
+    await watch.second(config_id)  # whoever pulled it may still write down why
+    assert (await story.record()).state is State.SOAKING
     await watch.second(config_id)
     record = await story.record()
     async with plane.read() as tx:

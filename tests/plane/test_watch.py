@@ -152,11 +152,11 @@ async def test_a_drain_ends_when_its_time_is_up(story: Any, watch: Watch, plane:
         plane.brake.ban(version.brake_slot)
         wanted = rollbacks.Wanted(drain_seconds=3.0)
         await rollbacks.roll_back(plane, tx, wanted, actor=Actor("ann"))
-    states = []
+    states, carrier = [], RollbackCarrier(plane)
     for _ in range(6):
         await watch.second(config_id, errors=0.0, in_flight={"v2": 1})
         async with plane.write() as tx:
-            await RollbackCarrier(plane).tick(tx, 1.0)
+            await carrier.tick(tx, 1.0)
             latest = await takeaway.latest_rollback(tx)
         assert latest is not None
         states.append(latest["state"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,26 +54,36 @@ class Brake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """What the control plane works with."""
+    """What the control plane works with.
+
+    `permit` is asked first in every transaction, and ends it by raising: the leader's fence.
+    """
 
     database: Database
     brake: Brake
     clock: Clock
     settings: Settings
+    permit: Callable[[Tx], Awaitable[None]] | None = None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
         """A consistent look at the store."""
         async with self.database.read() as tx:
+            await self._ask(tx)
             yield tx
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Tx]:
         """One transaction; after it every worker hears that there is something new."""
         async with self.database.write() as tx:
+            await self._ask(tx)
             yield tx
         if tx.bumped is not None:
             self.brake.announce(tx.bumped)
+
+    async def _ask(self, tx: Tx) -> None:
+        if self.permit is not None:
+            await self.permit(tx)
 
     @property
     def upstreams(self) -> frozenset[str]:

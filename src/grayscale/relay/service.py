@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from grayscale.clock import SystemClock
+from grayscale.errors import StoreError
 from grayscale.notices import build_notifiers
 from grayscale.notices.delivery import Delivery
 from grayscale.plane import snapshots, takeaway, workers
@@ -22,11 +23,12 @@ from grayscale.plane.bootstrap import (
 from grayscale.plane.ids import new_id
 from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi
+from grayscale.relay import snapshot_file
 from grayscale.relay.admin.app import admin_app
 from grayscale.relay.brake import Brake
 from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
-from grayscale.relay.leader.leader import Leader
+from grayscale.relay.leader.leader import Leader, SideJob
 from grayscale.relay.leader.outbox import StoreOutbox
 from grayscale.relay.leader.reconciler import Reconciler
 from grayscale.relay.runtime import Runtime
@@ -75,14 +77,17 @@ class StoreControlPlane:
         """Lead whenever the lease allows; runs until cancelled."""
         settings = self._plane.settings
         notifiers = build_notifiers(settings.notifications)
-        delivery = Delivery(StoreOutbox(self._plane), notifiers, self._plane.clock)
         secret = settings.prefect.auth_string
         auth = secret.get_secret_value() if secret is not None else None
         async with PrefectApi(settings.prefect.api_url, auth_string=auth) as api:
-            jobs: tuple[Callable[[], Awaitable[object]], ...] = (delivery.run_once,)
-            if settings.prefect.enabled:
-                jobs = (*jobs, Reconciler(self._plane, api).run_once)
-            await Leader(self._plane, self._worker_id, jobs).run()
+
+            def side_jobs(plane: Plane) -> tuple[SideJob, ...]:
+                delivery = Delivery(StoreOutbox(plane), notifiers, plane.clock)
+                if not settings.prefect.enabled:
+                    return (delivery.run_once,)
+                return delivery.run_once, Reconciler(plane, api).run_once
+
+            await Leader(self._plane, self._worker_id, side_jobs).run()
 
     async def close(self) -> None:
         """Say goodbye to the store."""
@@ -102,7 +107,8 @@ def control_plane(settings: Settings, data_dir: Path, runtime: Runtime) -> Store
 async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -> str | None:
     """Make data directory, store, first version and admin key; returns a key made just now.
 
-    Run once, before there are workers. Raises SettingsError, StoreLost or StoreUnavailable.
+    Run once, before there are workers. Raises SettingsError; where the store is away and there is
+    a last good snapshot, the relay starts without it. StoreLost or StoreUnavailable otherwise.
     """
     prepare_data_dir(data_dir)
     brake = Brake.open(data_dir / "brake")
@@ -110,6 +116,12 @@ async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -
     try:
         plane = Plane(database, brake, SystemClock(), settings)
         made = await first_start(plane, data_dir, given_key=given_key)
+    except StoreError as error:
+        if snapshot_file.load(data_dir) is None:
+            raise
+        _log.error("starting without the control store, with stable alone: %s", error)
+        return None
+    else:
         if await settings_drift(plane):
             _log.warning(
                 "models in grayscale.yaml differ from version %s, which stays as it is; make them "

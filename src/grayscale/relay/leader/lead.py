@@ -1,18 +1,24 @@
 """Who leads: the one worker that holds the store's lease runs judge, guard, reconciler, outbox.
 
 A worker that sees the leader's beat stand still for 5 s of its own monotonic clock takes over
-with a higher fence; the old leader's next transaction finds its fence outdated and does nothing.
+with a higher fence; every transaction of a leader checks its fence first, so that one which was
+stopped and goes on does nothing.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import select, update
 
+from grayscale.errors import GrayscaleError
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
 from grayscale.store.database import Tx
 
 TAKE_OVER_AFTER_SECONDS = 5.0
+
+
+class LeadLost(GrayscaleError):
+    """Another worker leads by now; nothing was done."""
 
 
 class Lease:
@@ -68,6 +74,13 @@ class Lease:
         if not held:
             self._fence = None
         return self.held
+
+    async def prove(self, tx: Tx) -> None:
+        """Raises LeadLost inside a transaction of a leader that is none any more."""
+        table = schema.leader
+        row = await tx.one(select(table.c.holder, table.c.fence))
+        if row is None or (row["holder"], row["fence"]) != (self._worker_id, self._fence):
+            raise LeadLost("another worker leads by now")
 
     async def give_up(self) -> None:
         """Leave the lease to the others at once (a clean stop)."""

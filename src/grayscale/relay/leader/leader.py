@@ -5,31 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from grayscale.errors import GrayscaleError
+from grayscale.errors import GrayscaleError, StoreUnavailable
 from grayscale.plane import folding, idempotency, judging
 from grayscale.plane.plane import Plane
-from grayscale.relay.leader.lead import Lease
+from grayscale.relay.leader.lead import TAKE_OVER_AFTER_SECONDS, Lease
 from grayscale.relay.leader.watch import RollbackCarrier, Watcher
 
 _log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
+
+SideJob = Callable[[], Awaitable[object]]
+MakeJobs = Callable[[Plane], tuple[SideJob, ...]]
+
 _HOUSEKEEPING_EVERY_TICKS = 60
 
 
 class Leader:
     """Runs in every worker; acts in the one that holds the lease.
 
-    `side_jobs` are what the leader does beside its transaction, each in its own time (telling
-    people, calling conductors): a receiver or a Prefect that hangs never delays a rollback.
+    `side_jobs` makes what the leader does beside its transaction, each in its own time (telling
+    people, calling conductors): a receiver or a Prefect that hangs never delays a rollback. Their
+    plane asks in every transaction whether this worker still leads.
     """
 
-    def __init__(
-        self, plane: Plane, worker_id: str, side_jobs: tuple[Callable[[], Awaitable[object]], ...]
-    ) -> None:
+    def __init__(self, plane: Plane, worker_id: str, side_jobs: MakeJobs) -> None:
         self._plane = plane
         self._lease = Lease(plane, worker_id)
-        self._side_jobs = side_jobs
+        self._side_jobs = side_jobs(replace(plane, permit=self._lease.prove))
         self._ticks = 0
 
     async def run(self) -> None:
@@ -69,8 +73,11 @@ class Leader:
             async with self._plane.write() as tx:
                 if not await self._lease.beat(tx):
                     return False
+                began = self._plane.clock.monotonic()
                 await watcher.tick(tx)
                 await carrier.tick(tx, elapsed)
+                if self._plane.clock.monotonic() - began >= TAKE_OVER_AFTER_SECONDS:
+                    raise StoreUnavailable("it took so long that what it saw is no longer true")
             self._ticks += 1
             if self._ticks % _HOUSEKEEPING_EVERY_TICKS == 0:
                 await self._keep_house()
@@ -81,6 +88,7 @@ class Leader:
     async def _keep_house(self) -> None:
         now = self._plane.clock.now()
         async with self._plane.write() as tx:
+            await self._lease.prove(tx)
             await folding.fold(tx, now=now, judged_up_to=await judging.read_up_to(tx))
             await idempotency.forget_old(tx, now=now)
 
@@ -90,6 +98,8 @@ class Leader:
                 await job()
             except GrayscaleError as error:
                 _log.warning("leader: %s", error)
+            except Exception:  # noqa: BLE001 - the job's boundary: it may fail, but it does not end
+                _log.exception("leader: a side job failed, and is begun again")
             await self._plane.clock.sleep(TICK_SECONDS)
 
     async def _give_up(self) -> None:

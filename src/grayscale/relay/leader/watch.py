@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from sqlalchemy import delete, select
 
@@ -17,6 +16,7 @@ from grayscale.plane.document import Document
 from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.holding import ask_if_held_for_long, hold_or_go_on
+from grayscale.relay.leader.leftovers import LeftOvers
 from grayscale.relay.leader.rules import act_on_broken_rules, rollback_target
 from grayscale.relay.leader.trips import LeftOverTrips
 from grayscale.release.phases import ACTIVE, GUARDED, State
@@ -57,6 +57,7 @@ class Watcher:
         self._plane = plane
         self._pulse = Pulse()
         self._trips = LeftOverTrips(plane)
+        self._leftovers = LeftOvers(plane)
         self._judged_at: dict[str, float] = {}
         self._looked_at: float | None = None
         self._owed_seconds: dict[str, float] = {}
@@ -68,13 +69,15 @@ class Watcher:
         self._looked_at = now
         applied = await self._workers(tx, now)
         for release in await document.in_states(tx, frozenset({State.QUEUED})):
-            await self._lower_lease(tx, release, elapsed)
+            if not await self._leftovers.of_release(tx, release):
+                await self._lower_lease(tx, release, elapsed)
         for release in await document.in_states(tx, ACTIVE):
             if release.state is State.ROLLING_BACK:
                 await self._finish_rollback(tx, release, applied)
             else:
                 await self._watch(tx, release, elapsed=elapsed, now=now, applied=applied)
         await self._watch_split_by_hand(tx, now=now, applied=applied)
+        await self._leftovers.of_split(tx)
 
     async def _watch(
         self, tx: Tx, release: Document, *, elapsed: float, now: float, applied: int | None
@@ -147,17 +150,9 @@ class Watcher:
 
     async def _braked(self, tx: Tx, release: Document) -> bool:
         """A ban that could not be recorded at the time is carried to its end now."""
-        if release.state not in GUARDED:
-            return False
-        if await self._trips.look(tx, release.version):
+        if release.state in GUARDED and await self._trips.look(tx, release.version):
             return True
-        version = await versions.find(tx, release.version)
-        if version is None or not self._plane.brake.banned(version.brake_slot):
-            return False
-        await takeaway.roll_back(
-            self._plane, tx, release, actor=RELAY, reason="the brake was pulled", cause="aborted"
-        )
-        return True
+        return await self._leftovers.of_release(tx, release)
 
     async def _overdue(self, tx: Tx, release: Document) -> bool:
         now = rfc3339(self._plane.clock.now())
@@ -250,6 +245,7 @@ class RollbackCarrier:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self._drained = ("", 0.0)
 
     async def tick(self, tx: Tx, elapsed: float) -> None:
         """One look at the newest rollback."""
@@ -259,9 +255,9 @@ class RollbackCarrier:
         if latest["state"] == "gradual":
             await self._lower(tx, latest, elapsed)
         else:
-            await self._drain(tx, latest)
+            await self._drain(tx, latest, elapsed)
 
-    async def _drain(self, tx: Tx, latest: dict[str, object]) -> None:
+    async def _drain(self, tx: Tx, latest: dict[str, object], elapsed: float) -> None:
         rows = await tx.all(select(schema.workers.c.applied_seq, schema.workers.c.in_flight))
         target = await configs.find(tx, str(latest["to_config_id"]))
         seq = target.state_seq if target is not None else 0
@@ -270,15 +266,17 @@ class RollbackCarrier:
         switched = all(int(row["applied_seq"]) >= seq for row in rows)
         now = rfc3339(self._plane.clock.now())
         state = "switching" if not switched else "draining"
-        allowed = timedelta(seconds=float(str(latest["drain_seconds"])))
-        too_long = str(latest["started_at"]) <= rfc3339(self._plane.clock.now() - allowed)
+        rollback_id = str(latest["rollback_id"])
+        before = self._drained[1] if self._drained[0] == rollback_id else 0.0
+        self._drained = rollback_id, before + elapsed  # a clock that is set cuts nobody
+        too_long = self._drained[1] >= float(str(latest["drain_seconds"]))
         if running and too_long:
             await self._cut(tx, leaving)
         if switched and (running == 0 or too_long):
             state = "completed"
         if state != latest["state"]:
             data = {**latest, "finished_at": now if state == "completed" else None}
-            await takeaway.put_rollback(tx, str(latest["rollback_id"]), state=state, data=data)
+            await takeaway.put_rollback(tx, rollback_id, state=state, data=data)
 
     async def _cut(self, tx: Tx, names: list[str]) -> None:
         """Whoever is still answered by these versions has had time enough."""
