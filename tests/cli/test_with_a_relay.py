@@ -150,6 +150,8 @@ def test_audit_verify_finds_an_edited_and_a_shortened_log(
     whole = shell("audit", "verify", "--data-dir", str(real_relay / "data"), "--json")
     report = json.loads(whole.out)
     assert (whole.code, report["ok"], report["records"] > 1) == (0, True, True)
+    remote = json.loads(shell("audit", "verify", "--remote", "--json").out)
+    assert (remote["ok"], remote["records"] >= report["records"]) == (True, True)
 
     copy = tmp_path / "copy"
     shutil.copytree(real_relay / "data", copy)
@@ -157,6 +159,10 @@ def test_audit_verify_finds_an_edited_and_a_shortened_log(
         last = "(SELECT max(seq) FROM events)"
         store.execute(f"DELETE FROM events WHERE seq = {last}")
     cut = ("audit", "verify", "--data-dir", str(copy))
+    shortened = shell(*cut)
+    assert (shortened.code, "cut off" in shortened.out) == (1, True)
+    (copy / "audit-heads.log").unlink()
+    (copy / "snapshot.json").unlink()
     assert shell(*cut).code == 0
     shortened = shell(*cut, "--head", report["head"])
     assert (shortened.code, "cut off" in shortened.out) == (1, True)

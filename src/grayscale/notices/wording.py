@@ -145,6 +145,7 @@ def _details(data: dict[str, Any], actor: dict[str, Any]) -> list[tuple[str, str
         ("Split", _split(_mapping(data.get("weights")))),
         ("Channel", _name(data.get("channel"))),
         ("Labels", _labels(_mapping(data.get("labels")))),
+        ("Log before it", _name(data.get("audit_head"))),
     ]
     return [(name, value) for name, value in found if value]
 

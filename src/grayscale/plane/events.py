@@ -15,6 +15,7 @@ from grayscale.plane.actor import Actor
 from grayscale.plane.ids import new_id
 from grayscale.store import schema
 from grayscale.store.database import Tx
+from grayscale.store.log_heads import Head
 
 FIRST_HASH = "0" * 64
 SCHEMA_VERSION = 1
@@ -40,16 +41,22 @@ async def append(
     `channels` are pairs of channel name and hint (such as a Slack channel).
     """
     event_id = new_id("evt")
+    previous = await head_hash(tx)
     envelope = {
         "type": event_type,
         "id": event_id,
         "timestamp": rfc3339(now),
         "schema_version": SCHEMA_VERSION,
-        "data": {"release_id": release_id, "actor": actor.to_json(), **data},
+        "data": {
+            "release_id": release_id,
+            "actor": actor.to_json(),
+            "audit_head": previous,  # so every notice keeps it outside of the store
+            **data,
+        },
     }
     text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    previous = await head_hash(tx)
-    await tx.run(
+    record_hash = chain_hash(previous, text)
+    seq = await tx.insert(
         insert(schema.events).values(
             id=event_id,
             type=event_type,
@@ -57,14 +64,22 @@ async def append(
             release_id=release_id,
             envelope=text,
             previous_hash=previous,
-            hash=chain_hash(previous, text),
+            hash=record_hash,
         )
     )
+    tx.head = Head(int(seq), event_id, record_hash)
     for channel, hint in channels:
         notice = {"event_id": event_id, "release_id": release_id, "channel": channel, "hint": hint}
         due = {"first_due_at": rfc3339(now), "next_at": rfc3339(now)}
         await tx.run(insert(schema.outbox).values(state="pending", attempts=0, **notice, **due))
     return event_id
+
+
+async def chained(tx: Tx, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """Records as they are stored, with their place in the chain, oldest first."""
+    table = schema.events
+    statement = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+    return [dict(row) for row in await tx.all(statement)]
 
 
 async def listed(

@@ -34,6 +34,7 @@ class _Stored(msgspec.Struct):
     stable: _StoredVersion
     keys: list[Key]
     previous: _StoredVersion | None = None
+    audit_head: str = ""
 
 
 class _Sealed(msgspec.Struct):
@@ -49,6 +50,7 @@ def save(snapshot: Snapshot, data_dir: Path) -> None:
         stable=_to_stored(snapshot.stable),
         keys=list(snapshot.keys.values()),
         previous=None if previous is None else _to_stored(previous),
+        audit_head=snapshot.audit_head,
     )
     text = msgspec.json.encode(stored)
     sealed = msgspec.json.encode(_Sealed(_sum(text), msgspec.Raw(text)))
@@ -84,6 +86,7 @@ def _read(path: Path) -> Snapshot:
         aliases={alias: version.name for alias, version in kept.items()},
         versions={version.name: _from_stored(version) for version in kept.values()},
         keys={key.sha256: key for key in stored.keys},
+        audit_head=stored.audit_head,
     )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import Executable
 
 from grayscale.errors import StoreLost, StoreUnavailable
-from grayscale.store import schema
+from grayscale.store import log_heads, schema
 from grayscale.store.migrate import upgrade
 
 _BUSY_SECONDS = 5.0
@@ -48,6 +48,7 @@ class Tx:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self.bumped: int | None = None
+        self.head: log_heads.Head | None = None
 
     async def one(self, statement: Executable) -> RowMapping | None:
         """The first row, or None."""
@@ -131,6 +132,8 @@ class Database:
                     await self._check_store_id(tx)
                     yield tx
                     self.check_identity()
+            if tx.head is not None:
+                await asyncio.to_thread(log_heads.note, self._data_dir, tx.head)
         except _FOREIGN as error:
             self.check_identity()
             raise StoreUnavailable(f"the control store did not answer: {_short(error)}") from error

@@ -49,6 +49,7 @@ def admin_app(plane: Plane, runtime: Runtime, flush: Callable[[], Awaitable[None
             route("GET", "/keys", "admin", keys.list_keys),
             route("DELETE", "/keys/{id}", "admin", keys.revoke),
             route("GET", "/events", "read", events.show),
+            route("GET", "/audit", "read", events.audit),
         ],
         middleware=[Middleware(_RequestIds)],
         exception_handlers={HTTPException: _http_error},

@@ -27,6 +27,15 @@ async def show(call: Call) -> Response:
     return answer({"data": data, "has_more": len(found) > limit})
 
 
+async def audit(call: Call) -> Response:
+    """`GET /admin/audit?after=&limit=`: the log's records with their hashes, to be verified."""
+    limit = call.query_number("limit", 500, low=1, high=1000)
+    after = call.query_number("after", 0, low=0, high=2**53)
+    async with call.plane.read() as tx:
+        found = await events.chained(tx, after=after, limit=limit + 1)
+    return answer({"data": found[:limit], "has_more": len(found) > limit})
+
+
 async def _stream(call: Call, start: int) -> AsyncIterator[str]:
     seq = start
     while not await call.request.is_disconnected():

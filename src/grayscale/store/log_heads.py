@@ -1,0 +1,55 @@
+"""The event log's heads, noted beside the store after every transaction that wrote to the log.
+
+What is cut off the end of the log, or written anew with hashes that fit, no longer has the heads
+that stand here. Loss of a line (a crash, a full disk) harms nobody: the next head covers it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "audit-heads.log"
+_log = logging.getLogger(__name__)
+_HASH_CHARACTERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A record of the log that was the newest one: its number, its event's id, its hash."""
+
+    seq: int
+    id: str
+    hash: str
+
+
+def note(data_dir: Path, head: Head) -> None:
+    """Add a head to the file; a file that cannot be written is told, and stops nothing."""
+    line = f"{head.seq} {head.id} {head.hash}\n".encode()
+    try:
+        descriptor = os.open(data_dir / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        _log.warning("the event log's head could not be noted in %s: %s", NAME, error)
+
+
+def noted(data_dir: Path) -> list[Head]:
+    """Every head that was noted, oldest first; lines that were torn are left out."""
+    try:
+        text = (data_dir / NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    heads = [head for line in text.splitlines() if (head := _read(line)) is not None]
+    return sorted(heads, key=lambda head: head.seq)
+
+
+def _read(line: str) -> Head | None:
+    parts = line.split(" ")
+    if len(parts) != 3 or not parts[0].isdecimal() or len(parts[2]) != _HASH_CHARACTERS:
+        return None
+    return Head(int(parts[0]), parts[1], parts[2])
