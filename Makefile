@@ -4,7 +4,10 @@ VENV := .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Two processes run all tests, each file in one of them; what ARGS names runs in one, for --pdb and -x.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 export PYTHONPATH := src:.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install check format test demo bench lock wheel-test clean
@@ -34,7 +37,7 @@ format: $(VENV)/.dev ## put the code into the house format
 
 test: $(VENV)/.dev ## all tests, with coverage: make test ARGS="tests/judge -x"
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(or $(ARGS),$(PARALLEL))
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 

@@ -1,12 +1,28 @@
 """What every test gets."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 from blockbuster import BlockBuster
+from coverage import Coverage
 
+HERE = Path(__file__).parent
+# What takes longest is begun first: else one process still runs it when the other has ended.
+LONGEST_FIRST = (
+    "demo/test_whole_demo.py",
+    "flows/test_release_flow.py",
+    "up/test_up_end_to_end.py",
+    "flows",
+    "judge",
+    "e2e",
+    "plane",
+    "relay",
+    "cli",
+    "seed",
+)
 MEASURE_SUBPROCESSES = "COVERAGE_PROCESS_CONFIG"
 # Calls on files are short, and made at start-up; anything else that blocks the loop is a mistake.
 MAY_BLOCK = ("os.", "io.")
@@ -18,9 +34,46 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Prefect's servers take twice the CPU time under coverage, which has nothing to measure in them.
     """
-    config.stash[_coverage_config] = os.environ.pop(MEASURE_SUBPROCESSES, "")
+    if config.getoption("dist", "no") == "no":  # else the processes that run the tests need it
+        config.stash[_coverage_config] = os.environ.pop(MEASURE_SUBPROCESSES, "")
     hypothesis.settings.register_profile("house", deadline=None)
     hypothesis.settings.load_profile("house")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files for the processes that share them; each must know the tests by one name."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(
+                f"an address is part of a test's name, give it ids: {item.nodeid}"
+            )
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.path.relative_to(HERE)
+    turns = (turn for turn, start in enumerate(LONGEST_FIRST) if path.is_relative_to(start))
+    return next(turns, len(LONGEST_FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Measure nothing of what files run that are left out of the coverage themselves."""
+    coverage = Coverage.current()
+    if coverage is None or not _left_out(item.path, coverage):
+        return (yield)
+    coverage.stop()
+    try:
+        return (yield)
+    finally:
+        coverage.start()
+
+
+def _left_out(path: Path, coverage: Coverage) -> bool:
+    patterns = coverage.get_option("run:omit")
+    return isinstance(patterns, list) and any(path.match(pattern) for pattern in patterns)
 
 
 @pytest.fixture(scope="session")
