@@ -10,7 +10,7 @@ export PYTHONPATH := src:.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test demo bench lock wheel-test clean
+.PHONY: help install check format test demo bench chaos lock wheel-test clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: $(VENV)/.dev ## all tests, with coverage: make test ARGS="tests/judge -x"
 
 bench: $(VENV)/.dev ## what a proxied request costs
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+chaos: $(VENV)/.dev ## kill parts of everything at random, and look whether anything is lost
+	$(BIN)/python -m tools.chaos $(ARGS)
 
 wheel-test: $(VENV)/.dev ## build the wheel, install it in an empty environment, use it
 	$(BIN)/python -m tools.check_wheel

@@ -1,8 +1,9 @@
 """Pool, deployments and worker in one process: `python -m grayscale.up.conductors`.
 
 Importing Prefect takes seconds, so it happens once, while the server is still starting. This
-module, `deploying` and `prefect_server` are the only ones in the library that import Prefect. A
-SIGTERM ends the process at once, by default action: a graceful worker was seen to live on.
+module, `abandoned`, `deploying` and `prefect_server` are the only ones in the library that import
+Prefect. A SIGTERM ends the process at once, by default action: a graceful worker was seen to live
+on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.workers.process import ProcessWorker
 
+from grayscale.up.abandoned import give_up_abandoned
 from grayscale.up.deploying import POOL, create_pool, deploy_all, read_project
 
 _SERVER_SECONDS = 180.0
@@ -29,7 +31,10 @@ async def conduct(app_dir: Path, home: Path) -> None:
     async with get_client() as client:
         await create_pool(client, working_dir=home)
         names = await deploy_all(client, project)
+        abandoned = await give_up_abandoned(client, POOL)
     print(f"deployed {', '.join(names)}", flush=True)  # noqa: T201 - the log of `up`
+    if abandoned:
+        print(f"{abandoned} flow runs died with the last worker", flush=True)  # noqa: T201
     worker = ProcessWorker(
         work_pool_name=POOL, name="conductors", prefetch_seconds=_PREFETCH_SECONDS
     )
