@@ -96,8 +96,9 @@ def test_a_first_step_too_short_to_see_the_plans_limit_is_doubted() -> None:
 def test_a_ramp_too_short_to_see_doubled_errors_is_doubted_with_the_time_it_takes() -> None:
     """Doubled errors below the limit are found by comparison alone, and that takes its time."""
     (doubt,) = [text for text in doubts(rps=2) if "doubling" in text]
-    assert "at 2 requests per second and 10 % a doubling of 1 % errors is seen after about 2.7 h" in (
-        doubt
+    assert (
+        "at 2 requests per second and 10 % a doubling of 1 % errors is seen after about 2.7 h"
+        in (doubt)
     )
     assert "at 50 % after 65 min" in doubt
     longer = {"step_duration_minutes": 60}

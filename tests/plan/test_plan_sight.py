@@ -43,9 +43,7 @@ def test_less_certainty_needs_fewer_requests() -> None:
 
 def test_trust_needs_more_requests_the_nearer_the_limit() -> None:
     """Few failures exclude the limit fast; near it, only the comparison with stable helps."""
-    needed = [
-        requests_to_trust(rate, 0.05, weight=0.1, at_least=1) for rate in (0.001, 0.01, 0.03)
-    ]
+    needed = [requests_to_trust(rate, 0.05, weight=0.1, at_least=1) for rate in (0.001, 0.01, 0.03)]
     assert needed == sorted(needed)
     assert needed[0] == pytest.approx(65, abs=3)
     assert requests_to_trust(0.04, 0.05, weight=0.1, at_least=1) < needed[-1]
