@@ -186,6 +186,8 @@ class Worker:
             self._runtime.health.report("snapshot", str(error))
             return False
         self._stored, self._off_stable = snapshot, leaving
+        gone = f"{snapshot.stable.name} was taken out of traffic, and that is not on record yet"
+        self._runtime.health.report("stable", gone if leaving else None)
         self._runtime.health.report("snapshot", None)
         return True
 

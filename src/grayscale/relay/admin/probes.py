@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import generate_latest
 from prometheus_client.registry import CollectorRegistry
 from starlette.requests import Request
@@ -12,7 +14,10 @@ from grayscale.plane import events
 from grayscale.plane.plane import Plane
 from grayscale.relay.admin.context import Call, refusal, translated
 from grayscale.relay.admin.exposition import Exposition
+from grayscale.relay.admin.takeaways import unrecorded
 from grayscale.relay.runtime import Runtime
+
+_STORE_SECONDS = 1.0
 
 
 async def healthz(_request: Request) -> Response:
@@ -27,12 +32,16 @@ async def readyz(request: Request) -> Response:
     reasons = dict(runtime.health.reasons)
     head = None
     try:
-        async with plane.read() as tx:
+        async with asyncio.timeout(_STORE_SECONDS), plane.read() as tx:
             head = await events.head_hash(tx)
     except StoreError as error:
         reasons["store"] = str(error)
+    except TimeoutError:
+        reasons["store"] = f"the control store did not answer within {_STORE_SECONDS:g} s"
     if not runtime.watched:
         reasons["watch"] = "no leader is watching: only stable is served"
+    for name in unrecorded(runtime.snapshot, runtime.brake):
+        reasons["brake"] = f"{name} is out of traffic, and that is not on record yet"
     status = "ok" if not reasons else "degraded"
     if not runtime.ready:
         status = "draining" if runtime.health.draining else "starting"

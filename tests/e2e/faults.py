@@ -1,0 +1,142 @@
+"""What can go wrong around a relay, done to a real one, and undone."""
+
+import os
+import resource
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.e2e.conftest import settings
+from tests.e2e.processes import (
+    PLAIN,
+    Provider,
+    Relay,
+    await_ready,
+    begin,
+    chat,
+    end,
+    eventually,
+)
+
+
+@contextmanager
+def relay_of_two(folder: Any, provider: Provider, extra: Mapping[str, str]) -> Iterator[Relay]:
+    """A relay of two workers that may come to harm."""
+    relay = begin(folder, settings(provider.base_url), extra, workers=2)
+    try:
+        await_ready(relay)
+        yield relay
+    finally:
+        relay.hang_up()
+        end(relay.process)
+
+
+@contextmanager
+def locked(relay: Relay) -> Iterator[None]:
+    """Another process holds the store's write lock."""
+    other = sqlite3.connect(relay.data_dir / "grayscale.db", isolation_level=None, timeout=20)
+    try:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+
+
+@contextmanager
+def full(relay: Relay) -> Iterator[None]:
+    """No file of the workers can grow."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    pids = relay.worker_pids()
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+    try:
+        yield
+    finally:
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that is stopped, and goes on later as if nothing had been."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def row(relay: Relay, query: str) -> tuple[Any, ...]:
+    """One row of the store, as another process sees it."""
+    with sqlite3.connect(relay.data_dir / "grayscale.db", timeout=20) as other:
+        found = other.execute(query).fetchone()
+    other.close()
+    return tuple(found or ())
+
+
+def ready_state(relay: Relay) -> dict[str, Any]:
+    """What a worker says of its health."""
+    answer = httpx.get(f"http://127.0.0.1:{relay.port}/readyz", **PLAIN)
+    return {"code": answer.status_code, **answer.json()}
+
+
+@dataclass
+class Callers:
+    """Callers who never stop, and what they were answered."""
+
+    relay: Relay
+    per_second: float
+    answers: list[tuple[float, int, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def versions_after(self, moment: float) -> set[str]:
+        """Who served the requests that began after a moment."""
+        return {version for at, _, version in self.answers if at > moment}
+
+    def failed(self) -> list[str]:
+        """Every answer that was none of 200."""
+        return self.errors + [str(code) for _, code, _ in self.answers if code != 200]
+
+    def _call(self) -> None:
+        url, headers = self.relay.url, {"x-api-key": self.relay.admin_key}
+        pause = 4 / self.per_second
+        with httpx.Client(headers=headers, timeout=20, **PLAIN) as client:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                try:
+                    answer = client.post(f"{url}/chat/completions", json=chat())
+                except httpx.HTTPError as error:
+                    self.errors.append(repr(error))
+                else:
+                    version = answer.headers.get("x-relay-version", "")
+                    self.answers.append((began, answer.status_code, version))
+                self._stop.wait(max(0.0, pause - (time.monotonic() - began)))
+
+
+@contextmanager
+def callers(relay: Relay, *, per_second: float = 60) -> Iterator[Callers]:
+    """Four callers on kept connections."""
+    made = Callers(relay, per_second)
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(made._call) for _ in range(4)]
+        try:
+            yield made
+        finally:
+            made._stop.set()
+            for one in running:
+                one.result()
+
+
+def stays_true(what: Any, *, seconds: float) -> bool:
+    """Whether something holds all the time."""
+    return not eventually(lambda: not what(), seconds=seconds)
