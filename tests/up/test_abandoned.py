@@ -56,4 +56,4 @@ async def test_a_run_that_outlived_its_worker_goes_on() -> None:
     prefect = FakePrefect(run_of(f"{socket.gethostname()}:{alive.pid}"))
     assert await give_up_abandoned(cast("PrefectClient", prefect), "pool") == 0
     assert prefect.ended == {}
-    await alive.communicate()
+    await alive.communicate(b"")
