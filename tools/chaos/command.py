@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import base64
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ _FLAKY = _STEADY.model_copy(update={"error_rate": 0.5})
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 only if nothing was lost, doubled, ended wrongly, failed on stable, or came back late."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left running
     folder = Path(tempfile.mkdtemp(prefix="grayscale-chaos-"))
     outcome = asyncio.run(_run(folder, seed=options.seed, kills=options.kills))
     print("\n".join(lines(outcome)))
