@@ -1,0 +1,162 @@
+"""The real conductor, without a Prefect server: the flow's own loop and the tasks' own bodies.
+
+Real: `flows.release.conduct`, every task's function, `decide`, the control client, its HTTP
+requests and the admin application that answers them. Stood in for: Prefect's engine (a task is
+tried again by its own delays), its pages, its forms (tests.survival.prefect).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from prefect import Task
+from prefect.client.schemas.objects import State
+
+from flows import endings
+from flows.hands import Hands
+from flows.release import conduct
+from grayscale.control import Control
+from grayscale.errors import ControlRefused, ControlUnreachable
+from grayscale.release.decide import WaitForHuman, decide
+from grayscale.release.record import ReleaseRecord
+from grayscale.release.sleeping import is_asleep
+from tasks import approvals, releases, soak, traffic
+from tasks.approvals import ApprovalForm, PauseForm
+from tasks.house import RETRY_DELAYS_SECONDS, connected_by, relay_task
+from tests.survival.prefect import MemoryPrefect, Run, Suspended
+from tests.survival.processes import Effects, Lost
+
+ASLEEP = "asleep"
+KEY = "gs_survival_0123456789abcdefghijklmnop"
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The way to the relay: each request is one of the world's side effects."""
+
+    def __init__(self, app: Any, effects: Effects) -> None:
+        self._inner = httpx.ASGITransport(app=app)
+        self._effects = effects
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it, unless something happens to it or to its answer."""
+
+        async def send() -> httpx.Response:
+            answer = await self._inner.handle_async_request(request)
+            await answer.aread()
+            return answer
+
+        try:
+            return await self._effects.carry_out(_label(request), send)
+        except Lost as lost:
+            raise httpx.ReadError(str(lost)) from lost
+
+
+def _label(request: httpx.Request) -> str:
+    verb = request.url.path.rpartition("/")[2]
+    if verb == "act":
+        verb = f"act {httpx.Response(200, content=request.content).json()['verb']}"
+    return "read" if verb.startswith("rel_") else verb
+
+
+def tried_again(task: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A task's own function, tried again as Prefect does while the relay is away."""
+
+    async def call(*args: Any, **named: Any) -> Any:
+        for delay in RETRY_DELAYS_SECONDS:
+            try:
+                return await task.fn(*args, **named)
+            except ControlUnreachable:
+                await asyncio.sleep(delay)
+        return await task.fn(*args, **named)
+
+    return call
+
+
+class Conductor:
+    """One flow run's process."""
+
+    def __init__(self, run: Run, prefect: MemoryPrefect, app: Any, effects: Effects) -> None:
+        self._run = run
+        self._prefect = prefect
+        self._app = app
+        self._effects = effects
+
+    async def main(self) -> str:
+        """What the flow run does; the name of its final state."""
+        wire = Wire(self._app, self._effects)
+        with connected_by(lambda: Control("http://relay/v1", KEY, transport=wire)):
+            ended: State[Any] = await conduct(self._run.release_id, self._hands())
+        return str(ended.name)
+
+    def _hands(self) -> Hands:
+        return Hands(
+            run_id=lambda: self._run.id,
+            claim=tried_again(releases.claim_release),
+            create_version=tried_again(releases.create_version),
+            set_split=tried_again(traffic.set_split),
+            verify_split=tried_again(traffic.verify_split),
+            soak=tried_again(soak.soak),
+            sleep=self._sleep,
+            extend=tried_again(releases.extend_soak),
+            ask=tried_again(releases.ask_for_approval),
+            wait_for_person=self._wait_for_person,
+            bake=tried_again(releases.begin_bake),
+            promote=tried_again(releases.promote),
+            give_up=tried_again(releases.give_up),
+            refused=_refused,
+            join=_shown,
+            close_older_runs=self._close_older_runs,
+            name_run=_shown,
+            show_split=_shown,
+            show_verdict=_shown,
+        )
+
+    async def _close_older_runs(self, _release_id: str) -> None:
+        self._prefect.close_others(self._run)
+
+    async def _wait_for_person(
+        self, record: ReleaseRecord, *, what: str, fence: int
+    ) -> ReleaseRecord:
+        """`tasks.approvals.wait_for_person`, with the forms in memory."""
+        question = await tried_again(approvals.name_question)(record.id, what=what)
+        given = self._prefect.stored_answer(record.id, question)
+        if given is not None:
+            form = (ApprovalForm if what == "approval" else PauseForm).model_validate(given)
+            handed: ReleaseRecord = await tried_again(approvals.hand_in)(record, form, fence=fence)
+            return handed
+        record = await self._goes("wait", record, fence, "a form is shown in Prefect")
+        if isinstance(decide(record), WaitForHuman):
+            raise Suspended(question)
+        return record
+
+    async def _sleep(self, record: ReleaseRecord, *, fence: int, reason: str) -> ReleaseRecord:
+        """`tasks.sleep.sleep`, with the form in memory."""
+        record = await self._goes("sleep", record, fence, reason)
+        if is_asleep(record) and record.waiting_run_id == self._run.id:
+            raise Suspended(ASLEEP)
+        return record
+
+    async def _goes(
+        self, verb: str, record: ReleaseRecord, fence: int, reason: str
+    ) -> ReleaseRecord:
+        """The tasks ask Prefect's context which run they are in; here it is told."""
+        run_id = self._run.id
+
+        @relay_task(verb)
+        async def go() -> ReleaseRecord:
+            return await releases.act(record, verb, fence=fence, reason=reason, flow_run_id=run_id)
+
+        gone: ReleaseRecord = await tried_again(go)()
+        return gone
+
+
+async def _refused(refusal: ControlRefused, release_id: str) -> State[Any]:
+    """`flows.endings.refused`, without Prefect's list of runs."""
+    if refusal.code == "release_changed":
+        return endings.end(await tried_again(releases.read_release)(release_id))
+    return await endings.refused(refusal, release_id)
+
+
+async def _shown(*_shown: object) -> None:
+    """What people would see in Prefect."""

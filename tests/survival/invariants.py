@@ -1,0 +1,125 @@
+"""What must hold after every transaction, read from the tables beside the code under test."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+_FINAL = {"rolled_back", "promoted", "rejected", "superseded", "failed"}
+_LEAVING = {*_FINAL - {"promoted"}, "rolling_back"}
+
+
+class Tables(Protocol):
+    """A store that can be asked beside the code."""
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The config in force and every release, at one moment."""
+
+    weights: dict[str, float]
+    aliases: dict[str, str]
+    releases: dict[str, dict[str, Any]]
+
+    def weight(self, release: dict[str, Any]) -> float:
+        """What a release's version has."""
+        return self.weights.get(release["version"], 0.0)
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Looks after each commit and compares with what it saw before."""
+
+    tables: Tables
+    before: Scene | None = None
+    commits: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Raises Broken, naming the rule."""
+        scene = _scene(self.tables)
+        self.commits += 1
+        if self.before is None or scene.weights != self.before.weights:
+            self.history.append(scene.weights)
+        _check_scene(scene)
+        if self.before is not None:
+            _check_change(self.before, scene)
+        self.before = scene
+
+
+def _scene(tables: Tables) -> Scene:
+    found = tables.sql("SELECT weights, aliases FROM configs ORDER BY seq DESC LIMIT 1")
+    documents = tables.sql("SELECT document FROM releases ORDER BY seq")
+    releases = [json.loads(text) for (text,) in documents]
+    return Scene(
+        weights=json.loads(found[0][0]),
+        aliases=json.loads(found[0][1]),
+        releases={release["id"]: release for release in releases},
+    )
+
+
+def _check_scene(scene: Scene) -> None:
+    _hold(abs(sum(scene.weights.values()) - 100) < 1e-6, f"split adds up to 100: {scene.weights}")
+    _hold(scene.aliases.get("stable") is not None, "stable exists")
+    active = [r for r in scene.releases.values() if r["state"] not in {*_FINAL, "queued"}]
+    _hold(len(active) <= 1, f"at most one release is active: {[r['id'] for r in active]}")
+    for release in scene.releases.values():
+        if release["state"] in _LEAVING and not _another(scene, release):
+            _hold(
+                scene.weight(release) == 0 or scene.aliases["stable"] == release["version"],
+                f"after a rollback the candidate is at 0: {scene.weights}",
+            )
+
+
+def _another(scene: Scene, release: dict[str, Any]) -> bool:
+    """Whether a later release is about the same version."""
+    others = [r for r in scene.releases.values() if r["version"] == release["version"]]
+    return others[-1] is not release
+
+
+def _check_change(before: Scene, after: Scene) -> None:
+    for release_id, now in after.releases.items():
+        was = before.releases.get(release_id)
+        if was is None:
+            continue
+        _hold(was["state"] not in _FINAL or now["state"] == was["state"], "a final state stays")
+        _hold(now["revision"] >= was["revision"], "revisions never fall")
+        if after.weight(now) > before.weight(was) and not _another(after, now):
+            _check_raise(was, now, weight=after.weight(now))
+
+
+def _check_raise(was: dict[str, Any], now: dict[str, Any], *, weight: float) -> None:
+    """A candidate's weight rose: back to what was judged, or by a verdict, approval or override."""
+    _hold(was["state"] not in {*_LEAVING, "paused"}, f"no raise while {was['state']}")
+    stage = _stage(was)
+    if stage is not None and weight <= stage["weight_percent"] and now["state"] != "promoted":
+        return
+    approved = (was["gate"] or {}).get("state") == "approved"
+    if approved or was["promote_full"]:
+        return
+    if stage is None:
+        _hold(was["state"] == "preparing", "the first split comes from preparing")
+        return
+    soaked = stage["watched_seconds"] >= stage["required_seconds"] or was["promote_now"]
+    healthy = (stage["verdict"] or {}).get("outcome") == "healthy"
+    _hold(soaked and healthy, f"no raise to {weight:g} % without verdict or approval: {stage}")
+
+
+def _stage(release: dict[str, Any]) -> dict[str, Any] | None:
+    if release["bake"] is not None:
+        stage: dict[str, Any] = release["bake"]
+        return stage
+    step = release["current_step"]
+    return None if step is None else release["steps"][step]
+
+
+def _hold(holds: bool, rule: str) -> None:  # noqa: FBT001 - reads like an assert
+    if not holds:
+        raise Broken(rule)

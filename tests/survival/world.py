@@ -1,0 +1,219 @@
+"""A whole Grayscale in one event loop and virtual time: store, leaders, a worker, Prefect, people.
+
+Real: the control plane on its real tables (SQLite in memory), the admin application, the leader's
+lease, watcher, rollback carrier, reconciler and outbox, the judge, the notices' delivery, and the
+conductor (tests.survival.conductor). Stood in for: the relay worker's proxying (it counts made-up
+requests and acknowledges splits), Prefect's server, the receivers of notices, people.
+"""
+
+import asyncio
+import mmap
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+from grayscale.errors import GrayscaleError, StoreError
+from grayscale.notices.delivery import Delivery
+from grayscale.notices.seam import Notice, NoticeError
+from grayscale.plan import Plan, plan_from_mapping
+from grayscale.plane import configs, releases, snapshots, workers
+from grayscale.plane.actor import Actor
+from grayscale.plane.bootstrap import first_start
+from grayscale.plane.plane import Plane
+from grayscale.relay.admin.app import admin_app
+from grayscale.relay.brake import PAGE_BYTES, Brake
+from grayscale.relay.leader.lead import Lease
+from grayscale.relay.leader.outbox import StoreOutbox
+from grayscale.relay.leader.reconciler import Reconciler
+from grayscale.relay.leader.watch import RollbackCarrier, Watcher
+from grayscale.relay.runtime import Runtime
+from grayscale.settings import Settings, settings_from
+from grayscale.traffic.counters import Cell, CellKey, Cells
+from tests.survival.conductor import KEY, Conductor
+from tests.survival.invariants import Witness
+from tests.survival.prefect import MemoryPrefect, Run
+from tests.survival.processes import Effects, Fault, Lost, Process
+from tests.survival.store import MemoryDatabase
+from tests.survival.virtual import VirtualClock
+
+ANN = Actor("ann")
+LOOK_SECONDS = 2.5
+CANDIDATE, STABLE = "v2", "v1"
+_PLAN: dict[str, Any] = {
+    "version_name": CANDIDATE,
+    "config_overrides": {"models": {"gpt-4.1": {"model": "gpt-4.1-2026"}}},
+    "auto_promote": {"promotion_steps": [10, 100], "step_duration_seconds": 10},
+    "approval": {"before_steps": [100], "timeout_minutes": 60},
+    "bake": {"duration_seconds": 5},
+    "judge": {"interval_seconds": 5, "max_extensions": 1},
+}
+
+
+@cache
+def _settings() -> Settings:
+    return settings_from(
+        {
+            "upstreams": {"main": {"base_url": "http://127.0.0.1:9"}},
+            "models": {"gpt-4.1": {"upstream": "main", "model": "gpt-4.1-2025-04-14"}},
+            "notifications": {"webhook": {"url": "https://example.org/hook", "secret": "s" * 32}},
+        },
+        source="test",
+    )
+
+
+class Inbox:
+    """Where notices arrive; `told` are event ids, in order."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        self.told: list[str] = []
+
+    async def send(self, *, notice: Notice) -> None:
+        """A notice arrives."""
+
+        async def arrive() -> None:
+            self.told.append(notice.event_id)
+
+        try:
+            await self._effects.carry_out(f"notice {notice.type}", arrive)
+        except Lost as lost:
+            raise NoticeError(str(lost)) from lost
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What the worker counts per look: requests, and which share of the candidate's fail."""
+
+    requests: int = 600
+    sick_share: float = 0.0
+
+    def cells(self, config: configs.Config) -> Cells:
+        """A look's requests, split as the config says."""
+        found: Cells = {}
+        for name, weight in config.weights.items():
+            count = round(self.requests * weight / 100)
+            failed = round(count * self.sick_share) if name == CANDIDATE else 0
+            if count:
+                key = CellKey(config.config_id, name, "gpt-4.1", "main", "weighted", stream=False)
+                found[key] = Cell(
+                    started=count, ok=count - failed, upstream_error=failed,
+                    latency={80: count - failed},
+                )  # fmt: skip
+        return found
+
+
+class World:
+    """One release from its creation to its end, with at most one fault."""
+
+    def __init__(self, fault: Fault | None = None, *, traffic: Traffic | None = None) -> None:
+        self.effects = Effects(fault)
+        self.traffic = traffic or Traffic()
+        self.clock = VirtualClock()
+        self.store = MemoryDatabase()
+        self.brake = Brake(mmap.mmap(-1, PAGE_BYTES))
+        self.plane = Plane(self.store, self.brake, self.clock, _settings())
+        self.prefect = MemoryPrefect(self.effects, self._conduct)
+        self.inbox = Inbox(self.effects)
+        self.witness = Witness(self.store)
+        self.release_id = ""
+        self._app: Starlette | None = None
+        self._processes: list[asyncio.Task[Any]] = []
+
+    async def begin(self, plan: Plan | None = None) -> None:
+        """A relay with two workers that may lead, and a release on record."""
+        await first_start(self.plane, Path("/nowhere"), given_key=KEY)
+        runtime = Runtime(self.plane.settings, self.brake, self.clock)
+        runtime.install(await snapshots.load(self.plane))
+        self._app = admin_app(self.plane, runtime, _nothing)
+        self.store.committed = self.witness.look
+        for name in ("leader-a", "leader-b"):
+            self._start(name, self._lead(name))
+        self._start("worker", self._work())
+        async with self.plane.write() as tx:
+            release = await releases.create(self.plane, tx, plan or plan_of(), actor=ANN)
+        self.release_id = release.id
+
+    @property
+    def release(self) -> dict[str, Any]:
+        """The release as the store holds it."""
+        scene = self.witness.before
+        assert scene is not None
+        return scene.releases[self.release_id]
+
+    def _start(self, name: str, main: Coroutine[Any, Any, object]) -> None:
+        self._processes.append(Process(name).start(main))
+
+    async def stop(self) -> None:
+        """Everything ends."""
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    # ---------------------------------------------------------------- who lives in it
+
+    async def _conduct(self, run: Run) -> str:
+        return await Conductor(run, self.prefect, self._app, self.effects).main()
+
+    async def _lead(self, name: str) -> None:
+        lease = Lease(self.plane, name)
+        while True:
+            try:
+                if lease.held or await lease.try_take():
+                    await self._watch(lease)
+            except StoreError:
+                pass  # as the real leader: the next look is due
+            await self.clock.sleep(LOOK_SECONDS)
+
+    async def _watch(self, lease: Lease) -> None:
+        """What `grayscale.relay.leader.leader.Leader` does, look by look."""
+        watcher, carrier = Watcher(self.plane), RollbackCarrier(self.plane)
+        reconciler = Reconciler(self.plane, self.prefect)
+        delivery = Delivery(StoreOutbox(self.plane), {"webhook": self.inbox}, self.clock)
+        before = self.clock.monotonic()
+
+        async def look() -> bool:
+            nonlocal before
+            now = self.clock.monotonic()
+            async with self.plane.write() as tx:
+                if not await lease.beat(tx):
+                    return False
+                await watcher.tick(tx)
+                await carrier.tick(tx, now - before)
+            before = now
+            return True
+
+        while lease.held:
+            try:
+                if not await self.effects.carry_out("look", look):
+                    return
+                await reconciler.run_once()
+                await delivery.run_once()
+            except GrayscaleError:
+                pass  # the real leader says so in its log; the next look is due
+            await self.clock.sleep(LOOK_SECONDS)
+
+    async def _work(self) -> None:
+        """A relay worker: it runs the newest state, and counts."""
+        cells: Cells = {}
+        while True:
+            async with self.plane.read() as tx:
+                config = await configs.current(tx)
+            await workers.flush(
+                self.plane, worker_id="worker", pid=1, applied_seq=config.state_seq, cells=cells,
+                in_flight={},
+            )  # fmt: skip
+            cells = self.traffic.cells(config)
+            await self.clock.sleep(LOOK_SECONDS)
+
+
+def plan_of(**changes: Any) -> Plan:
+    """A ramp of two steps of some seconds, with a person's approval between them, and a bake."""
+    return plan_from_mapping({**_PLAN, **changes})
+
+
+async def _nothing() -> None:
+    return None
