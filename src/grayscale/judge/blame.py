@@ -19,6 +19,7 @@ _WAIT_SECONDS = 120.0
 _MIN_STABLE = 20
 _NEAR_LIMIT = 0.8
 _SIGNIFICANT = 0.02
+_POINTS_THE_SAME_WAY = 10.0
 _SURELY_ANOTHER_SPLIT = 1e5
 _MIN_WELL = 8
 _SEEN_SECONDS = 15.0
@@ -71,11 +72,12 @@ class Recent(NamedTuple):
         return stable >= _MIN_STABLE and bad > share * gate.limit_rate * stable
 
     def candidate_to_blame(
-        self, at: int, gate: Gate, state: GateState, *, callers: Counts, history: History
+        self, at: int, gate: Gate, state: GateState, *, sticky: float | None, history: History
     ) -> bool:
         """Whether stable, over the same time, was so much better that the candidate is at fault.
 
-        Where callers stick to a version, more of them must be worse off, not one of them often.
+        Where callers stick to a version, one of them may be what is beyond the limit: there
+        `sticky`, the evidence of the gates that compare callers, must point the same way.
         Where stable has too few requests to tell, half its rate must do after two minutes. What
         only shows at full weight leaves stable next to none: there stable, since the suspicion
         began, must have had a few requests without any failure, or be surely well.
@@ -83,11 +85,11 @@ class Recent(NamedTuple):
         if gate.kind == "history":
             seen = state.pending_seconds >= _SEEN_SECONDS
             return seen and _looks_well(state.pending, history)
+        if sticky is not None:
+            return sticky >= _POINTS_THE_SAME_WAY
         counts = self.apart(at)
         if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
             return True
-        if callers.stable + callers.candidate:
-            return upper_tail(callers[0::2], callers[1::2]) <= _SIGNIFICANT
         waited = state.pending_seconds >= _WAIT_SECONDS
         return waited and counts.stable_rate <= counts.candidate_rate / 2
 

@@ -158,7 +158,7 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
         Gate("p95", "rare", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
         Gate("error_limit", "limit", 0.05, AllFailures(), limit),
         Gate("latency_limit", "limit", 0.05, _slow(settings.latency_threshold_ms), 0.05, True),
-        Gate("history", "history", 0.2, AllFailures()),
+        Gate("history", "history", 0.3, AllFailures()),
         Gate("rejected", "rare", 0.1, Beside("rejected", "were rejected")),
         Gate("client_gone", "rare", 0.05, Beside("client_gone", "were given up by their callers")),
     )

@@ -66,14 +66,21 @@ def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weig
     ]
     if state.weight_percent >= 100:
         return weighed
-    callers = state.gates[gates.place["callers"]].step
     for at in gates.absolute:
         gate, own, value, _ = weighed[at]
         if value > 1 and not recent.candidate_to_blame(
-            at, gate, own, callers=callers, history=state.history
+            at, gate, own, sticky=_among_callers(state, gates, gate), history=state.history
         ):
             weighed[at] = Weighed(gate, own, 1.0, blamed=False)
     return weighed
+
+
+def _among_callers(state: JudgeState, gates: GateSet, gate: Gate) -> float | None:
+    """What the comparison of callers says of a limit on failures or latencies; None without any."""
+    if not state.gates[gates.place["callers"]].measured:
+        return None
+    compared = ("latency", "p95") if gate.settles else ("errors", "callers")
+    return max(state.gates[gates.place[name]].process.value for name in compared)
 
 
 def _split_or_upstream(
