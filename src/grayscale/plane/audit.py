@@ -7,7 +7,8 @@ anew; the heads that were noted outside of the store tell that too, and what is 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class AuditReport:
         return self.broken_at is None
 
 
-async def stored(database: Database) -> AsyncIterator[Record]:
+async def stored(database: Database) -> AsyncGenerator[Record, None]:
     """The log's records as they stand in the store."""
     after = 0
     async with database.read() as tx:
@@ -52,7 +53,8 @@ async def verify(
     database: Database, *, noted: Sequence[Head] = (), kept_elsewhere: Sequence[str] = ()
 ) -> AuditReport:
     """`verify_records` of a store."""
-    return await verify_records(stored(database), noted=noted, kept_elsewhere=kept_elsewhere)
+    async with aclosing(stored(database)) as records:
+        return await verify_records(records, noted=noted, kept_elsewhere=kept_elsewhere)
 
 
 async def verify_records(

@@ -7,16 +7,12 @@ there is no moment at which one is on record and the other is not.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from grayscale.clock import rfc3339
 from grayscale.errors import Refused
-from grayscale.plane import configs, document, versions
+from grayscale.plane import document, turns
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.orders import VERBS, Order
 from grayscale.plane.plane import Plane
-from grayscale.plane.releases import count_recent_rollbacks
 from grayscale.release.phases import State
 from grayscale.store.database import Tx
 
@@ -43,7 +39,7 @@ async def claim(plane: Plane, tx: Tx, release: Document, *, flow_run_id: str) ->
             f"{conductor['silent_seconds']} s ago",
         )
     if release.state is State.QUEUED:
-        await _begin(plane, tx, release)
+        await turns.begin(plane, tx, release)
     release.waiting_run_id = None
     await document.save(tx, release, now=plane.clock.now())
     fence = int(conductor["fence"]) + 1
@@ -126,38 +122,4 @@ async def _check_fence(tx: Tx, release: Document, fence: int) -> None:
             "stale_fence",
             f"Fence {fence} is outdated: release {release.id} is at fence {conductor['fence']}; "
             "another run claimed it, its lease ran out, or its conductor went to sleep",
-        )
-
-
-async def _begin(plane: Plane, tx: Tx, release: Document) -> None:
-    running = await document.active(tx)
-    if running is not None:
-        raise Refused(
-            409,
-            "release_in_progress",
-            f"Release {running.id} of {running.version} is {running.state.value}; this one waits",
-            extra={"release_id": running.id},
-        )
-    await _check_cooldown(plane, tx, release)
-    config = await configs.current(tx)
-    base = await versions.resolve(tx, config, release.plan.base_version)
-    release.base_version = base.name
-    release.move(State.PREPARING, reason=f"on top of {base.name}")
-    await document.save(tx, release, now=plane.clock.now())
-
-
-async def _check_cooldown(plane: Plane, tx: Tx, release: Document) -> None:
-    if release.trigger == "person":
-        return
-    now = plane.clock.now()
-    cooldown = timedelta(seconds=release.plan.rollback_cooldown_seconds)
-    hour_ago = rfc3339(now - timedelta(hours=1))
-    recent = await count_recent_rollbacks(tx, since=rfc3339(now - cooldown))
-    in_hour = await count_recent_rollbacks(tx, since=hour_ago)
-    if recent or in_hour >= release.plan.max_rollbacks_per_hour:
-        raise Refused(
-            409,
-            "release_in_progress",
-            f"A release was rolled back less than {cooldown.total_seconds():g} s ago, or "
-            f"{in_hour} times in an hour: unattended releases wait",
         )

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from grayscale.errors import Refused
-from grayscale.plane import asking, configs, document, judging, releases, takeaway, versions
+from grayscale.plane import (
+    asking,
+    configs,
+    document,
+    judging,
+    releases,
+    takeaway,
+    turns,
+    versions,
+)
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
@@ -73,6 +82,7 @@ async def _set_split(plane: Plane, tx: Tx, release: Document, order: Order, acto
         if index != following:
             raise Refused(409, "step_moved_on", f"Step {index} does not come after the current one")
         _check_raise(release, f"step {index}")
+        await _check_unbarred(plane, tx, release)
     version = await versions.find(tx, release.version)
     if version is None or plane.brake.banned(version.brake_slot):
         raise Refused(409, "release_changed", f"Version '{release.version}' is braked")
@@ -281,6 +291,15 @@ def _check_raise(release: Document, what: str) -> None:
             f"Not ready for {what}: {stage.watched_seconds:g} of {stage.required_seconds:g} s "
             f"watched, verdict {stage.verdict.outcome if stage.verdict else 'none'}",
         )
+
+
+async def _check_unbarred(plane: Plane, tx: Tx, release: Document) -> None:
+    """Cooldown and hourly limit bar what no person asked for."""
+    if release.promote_full or (release.gate is not None and release.gate.state == "approved"):
+        return
+    barred = await turns.barred_until(plane, tx, release)
+    if barred is not None:
+        raise Refused(409, "release_changed", f"Release {release.id} may not be raised: {barred}")
 
 
 def _only_in(release: Document, *states: State) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
 from grayscale.plan.models import Plan
-from grayscale.plane import configs, conflicts, document, events, versions
+from grayscale.plane import configs, conflicts, document, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.document import Document
 from grayscale.plane.ids import new_id
@@ -181,15 +181,6 @@ async def _workers(tx: Tx, release: Document) -> WorkersView:
     rows = await tx.all(select(table.c.id, table.c.applied_seq))
     lagging = [row["id"] for row in rows if row["applied_seq"] < release.state_seq]
     return WorkersView(total=len(rows), applied=len(rows) - len(lagging), lagging=lagging)
-
-
-async def count_recent_rollbacks(tx: Tx, *, since: str) -> int:
-    """How many rollbacks began after a time: what `max_rollbacks_per_hour` looks at.
-
-    One that made room for a newer release, or that a gate's "no" asked for, is no sign of harm.
-    """
-    told = await events.of_type(tx, "release.rolling_back", since=since)
-    return sum(conflicts.is_harm(one["data"]["cause"]) for one in told)
 
 
 def summary(release: Document) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grayscale.plane import conduct, document, people, releases, versions
+from grayscale.plane import conduct, document, people, releases, turns, versions
 from grayscale.plane.actor import PREFECT
 from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
@@ -89,7 +89,7 @@ class Reconciler:
 
     async def _standings(self, tx: Tx) -> list[Standing]:
         standings = []
-        for release in await _under_way(tx):
+        for release in await _under_way(self._plane, tx):
             standings += stand_for(release, await document.conductor_of(tx, release.id))
         return standings
 
@@ -133,7 +133,7 @@ class Reconciler:
 
     async def _due(self, tx: Tx) -> list[Wake]:
         due = []
-        for release in await _under_way(tx):
+        for release in await _under_way(self._plane, tx):
             conductor = await document.conductor_of(tx, release.id)
             needed = needs_conductor(release, conductor)
             if needed and await self._is_awake_or_due(tx, release):
@@ -192,10 +192,11 @@ class Reconciler:
                 await document.save(tx, release, now=self._plane.clock.now())
 
 
-async def _under_way(tx: Tx) -> list[Document]:
+async def _under_way(plane: Plane, tx: Tx) -> list[Document]:
     """Every release that is, or else the one whose turn is next."""
     active = await document.in_states(tx, ACTIVE)
-    return active or (await document.in_states(tx, frozenset({State.QUEUED})))[:1]
+    first = None if active else await turns.next_up(plane, tx)
+    return active if first is None else [first]
 
 
 def _pausable(release: Document) -> bool:
