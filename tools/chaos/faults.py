@@ -38,9 +38,9 @@ class Planned:
     pause_seconds: float
 
 
-_OVERLAPPING_SHARE = 0.35
+_OVERLAPPING_SHARE = 0.4
 _OVERLAP_SECONDS = (0.0, 5.0)
-_PAUSE_SECONDS = (1.0, 6.0)
+_PAUSE_SECONDS = (3.0, 10.0)
 
 
 def planned(kills: int, *, seed: int) -> list[Planned]:

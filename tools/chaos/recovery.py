@@ -171,30 +171,30 @@ class Executioner:
             return False
 
     def _conducted(self) -> dict[str, int]:
-        """The fences of the releases that a living process conducts."""
+        """The fences of the releases that a living process conducts, or is about to."""
         if self._stack.parts().any("flow") is None:
             return {}
         return {
             release_id: fence
-            for release_id, fence, state, run_id in self._conductors()
-            if run_id is not None and state not in _OVER
+            for release_id, fence, state in self._conductors()
+            if not _goes_on(fence, state, fence)
         }
 
     def _is_conducted(self, before: dict[str, int]) -> bool:
         """Whether each release has another conductor, waits for a person, or is over."""
-        now = {one[0]: (one[1], one[2]) for one in self._conductors()}
+        now = {release_id: (fence, state) for release_id, fence, state in self._conductors()}
         return all(
             release_id in now and _goes_on(*now[release_id], fence)
             for release_id, fence in before.items()
         )
 
-    def _conductors(self) -> list[tuple[str, int, str, str | None]]:
-        """Releases, their fences and states, and the runs that conduct them."""
+    def _conductors(self) -> list[tuple[str, int, str]]:
+        """Releases, their fences and states."""
         found = self._stack.rows(
-            "select c.release_id, c.fence, r.state, c.flow_run_id from conductors c "
+            "select c.release_id, c.fence, r.state from conductors c "
             "join releases r on r.id = c.release_id"
         )
-        return [(str(one), int(fence), str(state), run) for one, fence, state, run in found]
+        return [(str(release_id), int(fence), str(state)) for release_id, fence, state in found]
 
 
 def _goes_on(fence: int, state: str, fence_before: int) -> bool:

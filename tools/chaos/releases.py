@@ -14,7 +14,7 @@ from grayscale.release.record import ReleaseRecord
 from tools.chaos.traffic import BAD, MODEL
 
 _STEPS = (20, 100)
-_STEP_SECONDS = 8
+_STEP_SECONDS = 5
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 300.0
 
