@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import FlowRunInput
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.input.actions import adelete_flow_run_input, afilter_flow_run_input
+from prefect.logging import get_run_logger
 from pydantic import Field, ValidationError
 
 from grayscale.control import OnBehalf
@@ -27,7 +28,6 @@ from tasks.runs import name_run, runs_of, this_run_id
 _PAGE = 100
 # The relay's deadline is the one that counts. Past Prefect's own the run fails, and is replaced.
 _CLEARED_AFTER_SECONDS = 30 * 86_400
-_MOVED_ON = frozenset({"release_changed", "step_moved_on", "nothing_to_roll_back"})
 
 
 class SleepForm(RunInput):
@@ -90,7 +90,10 @@ async def _hand_in_stored(release_id: str, stored: FlowRunInput) -> None:
 
 @relay_task("hand in the decision")
 async def hand_in_wish(release_id: str, wish: SleepForm, *, key: str) -> None:
-    """Pause or abort, unless the release is over or cannot be paused any more."""
+    """Pause or abort, unless the release is over or cannot be paused any more.
+
+    What the relay refuses is told and not tried again: the next run would fail on it too.
+    """
     async with relay() as control:
         if (await control.release(release_id)).state.final:
             return
@@ -98,8 +101,7 @@ async def hand_in_wish(release_id: str, wish: SleepForm, *, key: str) -> None:
         try:
             await end(release_id, note=wish.note, on_behalf=OnBehalf(wish.by), idempotency_key=key)
         except ControlRefused as refusal:
-            if refusal.code not in _MOVED_ON:
-                raise
+            get_run_logger().warning("%s asked to %s: %s", wish.by, wish.action, refusal.message)
 
 
 def _form_name(release_id: str) -> str:

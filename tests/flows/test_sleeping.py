@@ -106,3 +106,13 @@ async def test_an_answer_counts_though_another_run_conducts(relay: FakeRelay, ru
     relay.refuse["claim"] = Refusal(409, "conductor_alive")
     assert (await run(release, asleep.id)).state_name == "Superseded"
     assert relay.there.state is State.ROLLED_BACK
+
+
+async def test_an_answer_that_is_refused_fails_no_run(relay: FakeRelay, run: Run) -> None:
+    """Who wants to pause what cannot be paused any more is told so; the release goes on."""
+    asleep = await run(release, plan=PLAN)
+    await answer(asleep, action="pause", by="Kim")
+    relay.refuse["pause"] = Refusal(409, "release_changed")
+    again = await run(release, asleep.id)
+    assert (again.state_name, relay.calls.count("pause")) == ("Suspended", 1)
+    assert relay.there.state is State.SOAKING
