@@ -12,6 +12,7 @@ GrayscaleError
 ├── Refused                  a request that the control plane does not carry out (has a code)
 └── ControlError             what a client of the admin API sees (grayscale.control)
     ├── ControlUnreachable   no answer, or an answer that says "later"
+    │   └── NotRecorded      a takeaway that is in force; its record follows
     └── ControlRefused       an answer that says no, with its code
 """
 
@@ -87,6 +88,10 @@ class ControlError(GrayscaleError):
 
 class ControlUnreachable(ControlError):
     """The relay did not answer, or answered that it cannot right now (5xx)."""
+
+
+class NotRecorded(ControlUnreachable):
+    """The candidate has no traffic any more; the store could not be written, which follows."""
 
 
 class ControlRefused(ControlError):

@@ -42,6 +42,18 @@ def test_each_verb_is_one_call(
     assert [(seen.path, seen.body) for seen in relay.writes] == [(f"{RELEASE}/{verb}", body)]
 
 
+def test_abort_looks_at_nothing_before_and_says_what_is_not_on_record(
+    cli: Cli, relay: FakeRelay
+) -> None:
+    """With its store gone the relay still takes the candidate away: one call, and exit code 0."""
+    answer = {"id": "rel_1", "recorded": False, "message": "Done: no new request. Not on record."}
+    relay.says("POST", f"{RELEASE}/abort", answer, status=202)
+    result = cli("abort", "rel_1")
+    assert (result.code, result.out) == (0, "")
+    assert "Not on record" in result.err
+    assert json.loads(cli("abort", "rel_1", "--json").out)["recorded"] is False
+
+
 def test_approve_step_is_the_number_that_get_shows(
     cli: Cli, relay: FakeRelay, record: dict[str, Any]
 ) -> None:

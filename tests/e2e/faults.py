@@ -23,7 +23,6 @@ from tests.e2e.processes import (
     begin,
     chat,
     end,
-    eventually,
 )
 
 
@@ -99,9 +98,13 @@ class Callers:
     errors: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
+    def versions_of(self, moment: float) -> list[str]:
+        """Who served each request that began after a moment."""
+        return [version for at, _, version in self.answers if at > moment]
+
     def versions_after(self, moment: float) -> set[str]:
         """Who served the requests that began after a moment."""
-        return {version for at, _, version in self.answers if at > moment}
+        return set(self.versions_of(moment))
 
     def failed(self) -> list[str]:
         """Every answer that was none of 200."""
@@ -135,8 +138,3 @@ def callers(relay: Relay, *, per_second: float = 60) -> Iterator[Callers]:
             made._stop.set()
             for one in running:
                 one.result()
-
-
-def stays_true(what: Any, *, seconds: float) -> bool:
-    """Whether something holds all the time."""
-    return not eventually(lambda: not what(), seconds=seconds)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conducting import Conductor
 from tests.e2e.conftest import settings
 from tests.e2e.faults import callers, full, locked, ready_state, relay_of_two, row, stopped
 from tests.e2e.processes import Provider, Relay, await_ready, begin, end, eventually
@@ -36,13 +37,12 @@ def write(relay: Relay, name: str = "a key") -> tuple[int, str]:
     """Try to write something: status and error code."""
     with relay.client() as admin:
         answer = admin.post("/admin/keys", json={"name": name, "scopes": ["invoke"]})
-        code = "" if answer.status_code == 201 else refused(answer, 503, answer_code(answer))
-    return answer.status_code, str(code["code"]) if code else ""
-
-
-def answer_code(answer: object) -> str:
-    """The code of an error answer."""
-    return str(answer.json()["error"]["code"])  # type: ignore[attr-defined]
+    if answer.status_code == 201:
+        return 201, ""
+    code = str(answer.json()["error"]["code"])
+    assert refused(answer, 503, code)["message"]
+    assert answer.headers["retry-after"] == "1"
+    return 503, code
 
 
 def test_the_store_is_lost(
@@ -50,22 +50,31 @@ def test_the_store_is_lost(
 ) -> None:
     """No caller notices; the relay does within a second, and writes nothing in the store's place.
 
-    Begun again without it, it serves the stable part of its last good snapshot and says so, also
+    An abort takes the candidate away and says that it is not on record. Begun again without it, it serves the stable part of its last good snapshot and says so, also
     with one copy of that spoilt; another store in its place is not taken for it.
     """
     with relay_of_two(tmp_path, the_provider, measured_environment) as relay:
-        make_candidate(relay, percent=50)
+        conductor = Conductor(
+            relay.client(),
+            auto_promote={"promotion_steps": [50, 100], "step_duration_seconds": 60},
+        )
+        conductor.begin()
+        name = conductor.plan["version_name"]
         with callers(relay, per_second=120) as calling:
-            assert eventually(lambda: len(calling.answers) > 40, seconds=10)
+            assert eventually(lambda: name in calling.versions_after(0), seconds=10)
             for part in relay.data_dir.glob("grayscale.db*"):
                 part.unlink()
             lost_at = time.monotonic()
             assert eventually(lambda: "store" in ready_state(relay)["reasons"], seconds=1)
             assert write(relay) == (503, "store_lost")
             assert ready_state(relay)["status"] == "degraded"
-            assert eventually(lambda: time.monotonic() - lost_at > 3, seconds=4)
+            aborted_at = time.monotonic()
+            aborted = conductor.say("abort")
+            assert (aborted.status_code, aborted.json()["recorded"]) == (202, False)
+            assert eventually(lambda: len(calling.versions_of(aborted_at + 1)) > 60, seconds=10)
+        assert calling.versions_after(aborted_at + 1) == {"v1"}
         assert calling.failed() == []
-        assert len(calling.answers) > 200
+        assert aborted_at - lost_at < 2
         assert store_files(relay) == {}
     other = b"not the store that was here"
     (relay.data_dir / "snapshot.json").write_bytes(b"\0spoilt")

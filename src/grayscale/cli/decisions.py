@@ -99,12 +99,27 @@ def abort(
     name: ReleaseName, *, note: Note = None, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Take the candidate away now. Never asks: taking away is the safe direction."""
-    _decide(
-        name,
-        lambda control, record: control.abort(record.id, note=note or ""),
-        dry_run=dry_run,
-        as_json=as_json,
-    )
+    from grayscale.cli.relay_client import find_release, with_relay
+    from grayscale.errors import ControlRefused, NotRecorded
+
+    async def take_away(control: Control) -> ReleaseRecord | NotRecorded:
+        try:  # at once, without a look before: with its store gone the relay cannot be looked at
+            return await control.abort(name, note=note or "")
+        except NotRecorded as done:
+            return done
+        except ControlRefused as refused:
+            if refused.code != "release_not_found":
+                raise
+            record = await find_release(control, name)  # says which there are
+            return await control.abort(record.id, note=note or "")
+
+    done = with_relay(take_away, dry_run=dry_run, as_json=as_json)
+    if not isinstance(done, NotRecorded):
+        _show(done, as_json=as_json)
+    elif as_json:
+        put_json({"recorded": False, "message": str(done)})
+    else:
+        say(str(done))
 
 
 def retry(
@@ -144,13 +159,17 @@ def promote(
 def _decide(name: str, decision: Decision, *, dry_run: bool, as_json: bool) -> None:
     """Find the release, say it, and show what became of it."""
     from grayscale.cli.relay_client import find_release, with_relay
-    from grayscale.cli.release_view import line
-    from grayscale.cli.watch import decided
 
     async def find_and_decide(control: Control) -> ReleaseRecord:
         return await decision(control, await find_release(control, name))
 
-    record = with_relay(find_and_decide, dry_run=dry_run, as_json=as_json)
+    _show(with_relay(find_and_decide, dry_run=dry_run, as_json=as_json), as_json=as_json)
+
+
+def _show(record: ReleaseRecord, *, as_json: bool) -> None:
+    from grayscale.cli.release_view import line
+    from grayscale.cli.watch import decided
+
     if as_json:
         put_json(record.model_dump(mode="json"))
     else:

@@ -114,6 +114,9 @@ def _roll_back(to: str, *, reason: str, body: dict[str, Any], dry_run: bool, as_
     if as_json:
         put_json(answer)
         return
+    if answer.get("recorded") is False:
+        say(answer["message"])
+        return
     put(answer["rollback_id"])
     split = ", ".join(f"{name} {percent(share)}" for name, share in answer["traffic_split"].items())
     say(f"{answer['status']['state']}: new requests go to {split} ({answer['config_id']})")

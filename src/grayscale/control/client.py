@@ -12,7 +12,7 @@ import httpx
 from pydantic import ValidationError
 
 from grayscale.control.protocol import Claim, OnBehalf, act_key, headers_of, read_answer
-from grayscale.errors import ControlUnreachable
+from grayscale.errors import ControlUnreachable, NotRecorded
 from grayscale.plan.models import Plan
 from grayscale.release.record import ReleaseRecord
 
@@ -197,7 +197,7 @@ class Control:
         on_behalf: OnBehalf | None = None,
         idempotency_key: str | None = None,
     ) -> ReleaseRecord:
-        """Take the candidate away now."""
+        """Take the candidate away now; raises NotRecorded where that is all that is done yet."""
         claim = asdict(on_behalf) if on_behalf else {}
         return await self._say(release_id, "abort", idempotency_key, note=note, **claim)
 
@@ -396,6 +396,8 @@ def _of(release_id: str, *verb: str) -> str:
 
 
 def _record(answer: Any) -> ReleaseRecord:
+    if isinstance(answer, dict) and answer.get("recorded") is False:
+        raise NotRecorded(str(answer.get("message")))
     try:
         return ReleaseRecord.model_validate(answer)
     except ValidationError as error:

@@ -14,7 +14,7 @@ import asyncio
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -155,15 +155,11 @@ class Database:
     async def _check_store_id(self, tx: Tx) -> None:
         """Raises StoreLost if another store is in the place of the one that was opened."""
         row = await tx.one(select(schema.meta.c.text).where(schema.meta.c.key == "store_id"))
-        found = str(row["text"]) if row else "a store without an id"
+        found = str(row["text"]) if row else None
         if self._store_id is None:
             self._store_id = found
         elif found != self._store_id:
-            raise StoreLost(
-                f"the control store {self._path or 'at store_url'} is not the one of {self._marker}"
-                f" ({found}, not {self._store_id}); put that one back, or start with an empty data "
-                "directory"
-            )
+            raise self._lost(found)
 
     async def _opened(self) -> AsyncEngine:
         async with self._opening:
@@ -189,10 +185,7 @@ class Database:
     async def _set_up(self, engine: AsyncEngine) -> None:
         if self._store_id is not None:
             await self._check_known(engine)
-        if self._path is not None:
-            async with engine.connect() as connection:
-                raw = await connection.get_raw_connection()
-                await cast("Any", raw.driver_connection).execute("PRAGMA journal_mode=WAL")
+        await _on_sqlite(self._path, engine, "PRAGMA journal_mode=WAL")
         async with engine.connect() as raw_connection:
             connection = await raw_connection.execution_options(grayscale_write=True)
             async with connection.begin():
@@ -201,20 +194,24 @@ class Database:
                 await _first_rows(tx)
                 await self._check_store_id(tx)
         if self._store_id != _known_id(self._marker):
+            await _on_sqlite(self._path, engine, "PRAGMA wal_checkpoint(TRUNCATE)")
             self._marker.write_text(f"{self._store_id}\n", encoding="utf-8")
 
     async def _check_known(self, engine: AsyncEngine) -> None:
         """Before anything is written: raises StoreLost for another store than the known one."""
-        async with engine.connect() as raw:
-            connection = await raw.execution_options(grayscale_write=False)
-            async with connection.begin():
-                if not await connection.run_sync(lambda sync: inspect(sync).has_table("meta")):
-                    raise StoreLost(
-                        f"the control store {self._path or 'at store_url'} is empty, but "
-                        f"{self._marker} says that there was one; put it back, or start with an "
-                        "empty data directory"
-                    )
-                await self._check_store_id(Tx(connection))
+        if self._path is not None:
+            found = await asyncio.to_thread(_id_in_file, self._path)
+        else:
+            found = await _id_at_server(engine)
+        if found != self._store_id:
+            raise self._lost(found)
+
+    def _lost(self, found: str | None) -> StoreLost:
+        return StoreLost(
+            f"the control store {self._path or 'at store_url'} is not the one of {self._marker} "
+            f"({found or 'without an id'}, not {self._store_id}); put that one back, or start with "
+            "an empty data directory"
+        )
 
 
 def _engine(path: Path | None, url: str | None) -> AsyncEngine:
@@ -252,6 +249,35 @@ def _engine(path: Path | None, url: str | None) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+async def _on_sqlite(path: Path | None, engine: AsyncEngine, pragma: str) -> None:
+    """A pragma that must be outside of any transaction."""
+    if path is None:
+        return
+    async with engine.connect() as connection:
+        raw = await connection.get_raw_connection()
+        await cast("Any", raw.driver_connection).execute(pragma)
+
+
+def _id_in_file(path: Path) -> str | None:
+    """The id in SQLite's file itself, without the log beside it, which may be another file's."""
+    with closing(sqlite3.connect(f"file:{path.resolve()}?immutable=1", uri=True)) as connection:
+        try:
+            row = connection.execute("SELECT text FROM meta WHERE key = 'store_id'").fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return str(row[0]) if row else None
+
+
+async def _id_at_server(engine: AsyncEngine) -> str | None:
+    async with engine.connect() as connection:
+        if not await connection.run_sync(lambda sync: inspect(sync).has_table("meta")):
+            return None
+        row = await Tx(connection).one(
+            select(schema.meta.c.text).where(schema.meta.c.key == "store_id")
+        )
+    return str(row["text"]) if row else None
 
 
 def _known_id(marker: Path) -> str | None:

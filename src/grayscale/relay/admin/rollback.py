@@ -23,7 +23,7 @@ _DRAIN_AT_MOST = 600
 async def roll_back(call: Call) -> Response:
     """`POST /admin/rollback`: the brake first, then the store; 202 while that can't be written."""
     wanted, actor = _wanted(call), call.person
-    pulled = takeaways.pull_for_rollback(call.plane, call.snapshot, wanted)
+    pulled = await takeaways.pull_for_rollback(call.plane, call.snapshot, wanted)
 
     async def operation(tx: Tx) -> Answer:
         await check_config(call, tx)

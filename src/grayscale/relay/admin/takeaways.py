@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from grayscale.clock import Clock
 from grayscale.errors import Refused, StoreError
-from grayscale.plane import document, versions
+from grayscale.plane import document, snapshots, versions
 from grayscale.plane.plane import Brake, Plane
 from grayscale.plane.rollbacks import Wanted
 from grayscale.relay.runtime import Health
@@ -141,11 +141,27 @@ async def pull_for_release(
     return pulled
 
 
-def pull_for_rollback(plane: Plane, snapshot: Snapshot | None, wanted: Wanted) -> Pulled:
-    """Brake the versions that lose their traffic; a gradual rollback brakes none."""
+async def pull_for_rollback(plane: Plane, snapshot: Snapshot | None, wanted: Wanted) -> Pulled:
+    """Brake the versions that lose their traffic; a gradual rollback brakes none.
+
+    Of stable this worker's memory knows enough to begin with; what another one has just changed,
+    and who `previous` is, the store knows better, where it can be read.
+    """
     pulled = Pulled(plane.brake)
-    if snapshot is None or wanted.gradual is not None:
+    if wanted.gradual is not None:
         return pulled
+    if snapshot is not None and wanted.target == "stable" and wanted.config_id is None:
+        _pull_leaving(pulled, snapshot, wanted)
+    try:
+        snapshot = await snapshots.load(plane)
+    except StoreError:
+        _log.warning("rolling back by what this worker knows: the store cannot be read")
+    if snapshot is not None:
+        _pull_leaving(pulled, snapshot, wanted)
+    return pulled
+
+
+def _pull_leaving(pulled: Pulled, snapshot: Snapshot, wanted: Wanted) -> None:
     target = snapshot.aliases.get(wanted.target, wanted.target)
     keep = {snapshot.stable.name, snapshot.aliases.get("previous")}
     if wanted.config_id is None:
@@ -155,7 +171,6 @@ def pull_for_rollback(plane: Plane, snapshot: Snapshot | None, wanted: Wanted) -
     names = [*snapshot.weights, snapshot.aliases.get("beta")]
     slots = [slot for name in names if name not in keep for slot in _slots(snapshot, name)]
     pulled.ban(slots, cut=not wanted.drain_seconds)
-    return pulled
 
 
 def unrecorded(snapshot: Snapshot | None, brake: Brake) -> list[str]:

@@ -83,6 +83,7 @@ class Leader:
                 await self._keep_house()
         except GrayscaleError as error:
             _log.warning("leader: this look failed, the next one is due in 1 s: %s", error)
+            watcher.forget_bans()
         return True
 
     async def _keep_house(self) -> None:

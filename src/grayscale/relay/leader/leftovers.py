@@ -24,7 +24,7 @@ class LeftOvers:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._seen: dict[str, int] = {}
+        self.seen: dict[str, int] = {}
 
     async def of_release(self, tx: Tx, release: Document) -> bool:
         """Whether a release is braked; if it was at the last look too, it is rolled back."""
@@ -72,5 +72,5 @@ class LeftOvers:
 
     def _again(self, what: str, ban: int) -> bool:
         """Whether the last look saw this very ban."""
-        before, self._seen[what] = self._seen.get(what, 0), ban
+        before, self.seen[what] = self.seen.get(what, 0), ban
         return ban != 0 and before == ban

@@ -18,7 +18,7 @@ class LeftOverTrips:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._seen: dict[str, int] = {}
+        self.seen: dict[str, int] = {}
 
     async def look(self, tx: Tx, name: str) -> bool:
         """Whether the breaker has banned this version; at the second look it is written down.
@@ -29,7 +29,7 @@ class LeftOverTrips:
         ban = 0 if version is None else self._plane.brake.value(version.brake_slot)
         if not is_trip(ban):
             return False
-        if self._seen.get(name) == ban:
+        if self.seen.get(name) == ban:
             await takeaway.trip(self._plane, tx, name, reason=REASON)
-        self._seen[name] = ban
+        self.seen[name] = ban
         return True

@@ -62,6 +62,11 @@ class Watcher:
         self._looked_at: float | None = None
         self._owed_seconds: dict[str, float] = {}
 
+    def forget_bans(self) -> None:
+        """What this look saw was not written down: whose word it was may come first next time."""
+        self._trips.seen.clear()
+        self._leftovers.seen.clear()
+
     async def tick(self, tx: Tx) -> None:
         """One look at everything that may need the leader."""
         now = self._plane.clock.monotonic()
