@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import Pause
+from prefect.exceptions import Pause, PrefectException
 from prefect.flow_engine import run_flow_async
 from prefect.testing.utilities import prefect_test_harness
 from starlette.types import Receive, Scope, Send
@@ -144,18 +145,20 @@ class Conductors:
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def work(self) -> None:
-        """Until cancelled."""
-        scheduled = FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}})
+        """Until cancelled; a Prefect that is busy with its SQLite file is asked again."""
         async with get_client() as prefect:
             while True:
-                self._running = {i: t for i, t in self._running.items() if not t.done()}
-                free = self.awake - len(self._running)
-                for run in await prefect.read_flow_runs(flow_run_filter=scheduled, limit=50):
-                    if free > 0 and str(run.id) not in self._running:
-                        free -= 1
-                        self._start(run)
-                self.most_awake = max(self.most_awake, len(self._running))
-                await asyncio.sleep(0.2)
+                with suppress(PrefectException, httpx.HTTPError):
+                    await self._take_up(prefect)
+                await asyncio.sleep(0.5)
+
+    async def _take_up(self, prefect: PrefectClient) -> None:
+        self._running = {i: t for i, t in self._running.items() if not t.done()}
+        scheduled = FlowRunFilter.model_validate({"state": {"type": {"any_": ["SCHEDULED"]}}})
+        for run in await prefect.read_flow_runs(flow_run_filter=scheduled, limit=50):
+            if len(self._running) < self.awake and str(run.id) not in self._running:
+                self._start(run)
+        self.most_awake = max(self.most_awake, len(self._running))
 
     def _start(self, run: FlowRun) -> None:
         if run.state is not None and run.state.type is StateType.SCHEDULED:
