@@ -98,6 +98,17 @@ def test_get_shows_set_and_actual_weight(
         assert expected in result.out
 
 
+def test_get_says_who_sleeps_and_until_when(
+    cli: Cli, relay: FakeRelay, record: dict[str, Any]
+) -> None:
+    """While a release soaks for long nobody conducts it, and that is as it should be."""
+    asleep = {"flow_run_id": None, "fence": 2, "asleep_until": "2026-01-02T03:04:05.000Z"}
+    changes = {"conductor": asleep, "waiting_run_id": "run-7"}
+    relay.says("GET", "/v1/admin/releases/rel_1", record | changes)
+    expected = "Conductor:     asleep until 2026-01-02T03:04:05.000Z (flow run run-7)"
+    assert expected in cli("get", "rel_1").out
+
+
 def test_get_json_is_the_record(cli: Cli, relay: FakeRelay, record: dict[str, Any]) -> None:
     """`--json` prints one JSON value and nothing else."""
     relay.says("GET", "/v1/admin/releases/rel_1", record)
