@@ -24,6 +24,8 @@ from grayscale.traffic.counters import Cell, Cells
 from grayscale.traffic.snapshot import Key, Snapshot, Version
 from grayscale.traffic.versions import VersionConfig
 
+PATIENCE_SECONDS = 20.0
+"""How long a test waits for what it wants to see: an idle machine takes a tenth of a second."""
 SECRET = "gs_test_0123456789abcdef0123456789"
 OPERATOR = "gs_test_operator_0123456789abcdef0"
 MODEL = "gpt-4.1"

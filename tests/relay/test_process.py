@@ -27,7 +27,7 @@ from grayscale.testing.upstreams import Behaviour, Upstream
 from grayscale.up.children import descendants
 from grayscale.up.lock import DataDirLock
 from tests.relay.fake_control import publish, take_away
-from tests.relay.harness import SECRET, chat, config, settings, snapshot
+from tests.relay.harness import PATIENCE_SECONDS, SECRET, chat, config, settings, snapshot
 
 _ROOT = Path(__file__).parents[2]
 _START = """
@@ -56,7 +56,7 @@ class _Relay:
 
     async def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE_SECONDS)
 
     def flushed(self) -> list[dict[str, Any]]:
         path = self.data_dir / "flushed.jsonl"
@@ -121,8 +121,13 @@ async def _answers(relay: _Relay) -> bool:
         return False
 
 
-async def _until(check: Callable[[], Any], *, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
+async def _is_draining(relay: _Relay) -> bool:
+    async with relay.client() as prober:
+        return (await prober.get("/readyz")).status_code == 503
+
+
+async def _until(check: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await check():  # noqa: ASYNC110 - another process is looked at
             await asyncio.sleep(0.05)
 
@@ -152,7 +157,7 @@ async def test_workers_serve_follow_and_leave(tmp_path: Path) -> None:
                 applied = {row["pid"] for row in relay.flushed() if row.get("applied") == 2}
                 return len(applied) == 2
 
-            await _until(is_applied, seconds=5)
+            await _until(is_applied)
             answer = await client.post("/v1/chat/completions", json=chat())
             assert answer.headers["x-relay-config-id"] == "config-2"
             assert upstream.requests[-1].model == "gpt-4.1-2026"
@@ -243,7 +248,7 @@ async def test_orphans_leave_when_nobody_will_come(tmp_path: Path) -> None:
     async with Upstream() as upstream, _relay(tmp_path, upstream) as relay:
         orphan = await relay.pid()
         relay.process.kill()
-        await _until(lambda: _all_gone({orphan}), seconds=5)
+        await _until(lambda: _all_gone({orphan}))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +282,7 @@ async def test_serves_stable_without_its_store(tmp_path: Path) -> None:
                 answer = await client.post("/v1/chat/completions", json=chat())
                 return answer.headers["x-relay-config-id"] == "config-3"
 
-            await _until(is_back, seconds=5)
+            await _until(is_back)
 
 
 async def test_drain_finishes_streams(tmp_path: Path) -> None:
@@ -293,15 +298,10 @@ async def test_drain_finishes_streams(tmp_path: Path) -> None:
         lines = answer.aiter_lines()
         await anext(lines)
         relay.process.send_signal(signal.SIGTERM)
-
-        async def is_draining() -> bool:
-            async with relay.client() as prober:
-                return (await prober.get("/readyz")).status_code == 503
-
-        await _until(is_draining, seconds=1)
+        await _until(partial(_is_draining, relay))
         rest = [line async for line in lines]
         assert "data: [DONE]" in rest
-        assert await asyncio.wait_for(relay.process.wait(), 10) == 0
+        assert await asyncio.wait_for(relay.process.wait(), PATIENCE_SECONDS) == 0
 
 
 async def test_second_signal_ends_streams_with_an_error(tmp_path: Path) -> None:
@@ -317,12 +317,12 @@ async def test_second_signal_ends_streams_with_an_error(tmp_path: Path) -> None:
         lines = answer.aiter_lines()
         await anext(lines)
         relay.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.3)
+        await _until(partial(_is_draining, relay))
         relay.process.send_signal(signal.SIGTERM)
         rest = await _until_cut(lines)
         assert any('"error"' in line for line in rest)
         assert "data: [DONE]" not in rest
-        assert await asyncio.wait_for(relay.process.wait(), 10) == 0
+        assert await asyncio.wait_for(relay.process.wait(), PATIENCE_SECONDS) == 0
 
 
 def test_taken_port_is_named() -> None:

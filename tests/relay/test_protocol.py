@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.harness import SECRET, Running, chat, relay, snapshot
+from tests.relay.harness import PATIENCE_SECONDS, SECRET, Running, chat, relay, snapshot
 
 _UPSTREAMS = {"main": "http://127.0.0.1:9/v1"}
 _HOST = b"host: relay\r\n"
@@ -34,7 +34,11 @@ async def _exchange(running: Running, data: bytes) -> bytes:
     """Everything that comes back until the relay closes; fails if it does not."""
     async with _connect(running) as (reader, writer):
         writer.write(data)
-        return await asyncio.wait_for(reader.read(), 3)
+        return await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)
 
 
 def _status(answer: bytes) -> int:
@@ -96,14 +100,14 @@ async def test_slow_heads_are_closed(tmp_path: Path) -> None:
         async with _connect(running) as (reader, writer):
             started = time.monotonic()
 
-            async def drip() -> None:
+            async def drip() -> None:  # for 20 s
                 for byte in b"GET /v1/models HTTP/1.1\r\nx-slow: " + b"a" * 1000:
                     writer.write(bytes([byte]))
                     await asyncio.sleep(0.02)
 
             dripping = asyncio.create_task(drip())
-            assert await asyncio.wait_for(reader.read(), 3) == b""
-            assert time.monotonic() - started < 2
+            assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
+            assert time.monotonic() - started < 15
             dripping.cancel()
 
 
@@ -114,10 +118,9 @@ async def test_slow_second_head_is_closed(tmp_path: Path) -> None:
         _connect(running) as (reader, writer),
     ):
         writer.write(_GOOD + b"\r\n")
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
-        assert _status(head) == 200
+        assert _status(await _head(reader)) == 200
         writer.write(b"GET /v1")
-        rest = await asyncio.wait_for(reader.read(), 3)
+        rest = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
         assert b"HTTP/1.1" not in rest
 
 
@@ -146,13 +149,13 @@ async def test_expect_continue(tmp_path: Path) -> None:
     async with relay(tmp_path, _UPSTREAMS, snapshot()) as running:
         async with _connect(running) as (reader, writer):
             writer.write(_POST + _HOST + f"authorization: Bearer {SECRET}\r\n".encode() + expecting)
-            assert _status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)) == 100
+            assert _status(await _head(reader)) == 100
             writer.write(body)
-            assert _status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)) == 404
+            assert _status(await _head(reader)) == 404
         too_much = b"expect: 100-continue\r\ncontent-length: 999999999\r\n\r\n"
         async with _connect(running) as (reader, writer):
             writer.write(_POST + _HOST + f"authorization: Bearer {SECRET}\r\n".encode() + too_much)
-            assert _status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)) == 413
+            assert _status(await _head(reader)) == 413
 
 
 async def test_upgrade_is_ignored(tmp_path: Path) -> None:
@@ -168,7 +171,7 @@ async def test_five_hundred_idle_connections_hurt_nobody(tmp_path: Path) -> None
         idle = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(500)]
         async with running.client() as client:
             assert (await client.get("/v1/models")).status_code == 200
-        ends = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in idle)), 5)
+        ends = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in idle)), 30)
         assert set(ends) == {b""}
         for _, writer in idle:
             writer.close()

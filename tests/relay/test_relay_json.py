@@ -15,6 +15,7 @@ from tests.relay.harness import (
     CANDIDATE,
     MODEL,
     OPERATOR,
+    PATIENCE_SECONDS,
     SECRET,
     STABLE,
     chat,
@@ -292,7 +293,7 @@ async def test_hanging_upstream_is_504(tmp_path: Path, limit: str) -> None:
         assert answer.status_code == 504
         assert answer.json()["error"]["code"] == "upstream_timeout"
         assert running.cell(STABLE).by_code == {"504": 1}
-        await asyncio.wait_for(upstream.requests[-1].ended.wait(), 1)
+        await asyncio.wait_for(upstream.requests[-1].ended.wait(), PATIENCE_SECONDS)
         assert upstream.requests[-1].client_gone
 
 

@@ -17,11 +17,17 @@ import pytest
 
 from grayscale.relay.upstream import SoundAiohttpTransport
 from grayscale.settings import Limits
+from tests.relay.harness import PATIENCE_SECONDS
 
 TRANSPORTS: dict[str, Callable[[Limits], httpx.AsyncBaseTransport]] = {
     "httpx-aiohttp": SoundAiohttpTransport,
 }
-_TIMEOUT = {"connect": 1.0, "read": 1.0, "write": 1.0, "pool": 0.3}
+_TIMEOUT = {
+    "connect": PATIENCE_SECONDS,
+    "read": PATIENCE_SECONDS,
+    "write": PATIENCE_SECONDS,
+    "pool": PATIENCE_SECONDS,
+}
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 Handler = Callable[["_Seen", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -249,7 +255,7 @@ async def test_silence_is_a_read_timeout(make: Make) -> None:
     async with _server(silent) as (url, seen):
         with pytest.raises(httpx.ReadTimeout):
             await make().handle_async_request(_request(url, read=0.1))
-        await asyncio.wait_for(seen.hung_up.wait(), 1)
+        await asyncio.wait_for(seen.hung_up.wait(), PATIENCE_SECONDS)
 
 
 async def test_waiting_for_a_connection_is_bounded(make: Make) -> None:
@@ -283,7 +289,7 @@ async def test_cancelling_closes_and_frees(make: Make) -> None:
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await asyncio.wait_for(seen.hung_up.wait(), 1)
+        await asyncio.wait_for(seen.hung_up.wait(), PATIENCE_SECONDS)
         assert await _read(await transport.handle_async_request(_request(url))) == b"ok"
 
 
@@ -297,7 +303,7 @@ async def test_leaving_a_stream_closes_it(make: Make) -> None:
             assert chunk == b"hello"
             break
         await response.aclose()
-        await asyncio.wait_for(seen.hung_up.wait(), 1)
+        await asyncio.wait_for(seen.hung_up.wait(), PATIENCE_SECONDS)
 
 
 async def test_chunks_come_as_they_are_sent(make: Make) -> None:

