@@ -65,6 +65,24 @@ def test_a_trip_is_told_from_a_persons_ban(tmp_path: Path) -> None:
     brake.close()
 
 
+def test_an_aborted_release_is_named_until_its_abort_is_refused(tmp_path: Path) -> None:
+    """Every process knows it, other releases and bans are not touched, and it can be taken back."""
+    brake, other = Brake.open(tmp_path / "brake"), Brake.open(tmp_path / "brake")
+    before = [brake.value(slot) for slot in range(FIRST_SLOT, LAST_SLOT + 1)]
+    assert not other.ended("rel_1")
+    brake.end("rel_1")
+    assert other.ended("rel_1")
+    assert not other.ended("rel_2")
+    assert brake.hint == 0
+    assert [brake.value(slot) for slot in range(FIRST_SLOT, LAST_SLOT + 1)] == before
+    other.reopen("rel_2")
+    assert brake.ended("rel_1")
+    other.reopen("rel_1")
+    assert not brake.ended("rel_1")
+    brake.close()
+    other.close()
+
+
 def test_hint_only_rises(tmp_path: Path) -> None:
     """The hint is a rising number: a late writer with an older one changes nothing."""
     brake = Brake.open(tmp_path / "brake")

@@ -38,9 +38,11 @@ _KEY = CellKey("config-1", STABLE, "gpt-4.1", "main", "weighted", stream=False)
 class Store:
     """A control plane whose store is a field; told to fail, it fails."""
 
-    def __init__(self, state: Snapshot) -> None:
+    def __init__(self, state: Snapshot, clock: FakeClock) -> None:
         self.state = state
         self.failure: StoreError | None = None
+        self.clock = clock
+        self.slow_seconds = 0.0
         self.beat = 1
         self.flushed: list[tuple[Cells, int, dict[str, int]]] = []
         self.goodbyes = 0
@@ -58,6 +60,7 @@ class Store:
     async def flush(self, *, cells: Cells, applied_seq: int, in_flight: Mapping[str, int]) -> Beat:
         """Keep what was flushed."""
         self._check()
+        self.clock.advance(self.slow_seconds)
         self.flushed.append((cells, applied_seq, dict(in_flight)))
         return Beat(config_seq=self.state.config_seq, beat=self.beat, workers=3)
 
@@ -87,7 +90,7 @@ class Bench:
         self.clock = FakeClock()
         self.brake = Brake.open(folder / "brake")
         self.runtime = Runtime(settings({"main": "http://127.0.0.1:9/v1"}), self.brake, self.clock)
-        self.store = Store(snapshot(candidate=config(model="new"), weight=100))
+        self.store = Store(snapshot(candidate=config(model="new"), weight=100), self.clock)
         self.worker = Worker(self.runtime, self.store, {}, folder)
 
 
@@ -247,6 +250,70 @@ async def test_without_store_and_file_it_waits(bench: Bench) -> None:
     await bench.worker.start_state()
     assert bench.runtime.snapshot is None
     assert not bench.runtime.ready
+
+
+async def test_a_banned_stable_gives_way_to_previous(bench: Bench) -> None:
+    """A promotion is taken away without the store: previous serves until the ban is lifted."""
+    promoted = replace(
+        bench.store.state,
+        weights={CANDIDATE: 100.0},
+        aliases={"stable": CANDIDATE, "previous": STABLE},
+    )
+    bench.store.state = promoted
+    await bench.worker.refresh()
+    ban = bench.brake.ban(9)
+    bench.worker.obey_brake()
+    current = bench.runtime.snapshot
+    assert current is not None
+    assert (current.stable.name, dict(current.weights)) == (STABLE, {STABLE: 100.0})
+    assert CANDIDATE in bench.runtime.health.reasons["stable"]
+    saved = snapshot_file.load(bench.folder)
+    assert saved is not None
+    assert saved.previous is not None
+    bench.brake.lift(9, ban)
+    bench.worker.obey_brake()
+    assert bench.runtime.snapshot is promoted
+    assert "stable" not in bench.runtime.health.reasons
+
+
+async def test_stable_always_exists(bench: Bench) -> None:
+    """Without a previous that may serve, a ban on stable is no reason to serve nobody."""
+    await bench.worker.refresh()
+    bench.brake.ban(8)
+    bench.worker.obey_brake()
+    assert bench.runtime.snapshot is bench.store.state
+    banned_too = replace(bench.store.state, aliases={"stable": STABLE, "previous": CANDIDATE})
+    bench.store.state = replace(banned_too, config_seq=5)
+    bench.brake.ban(9)
+    await bench.worker.refresh()
+    bench.worker.obey_brake()
+    assert bench.runtime.snapshot is bench.store.state
+
+
+async def test_a_beat_that_was_long_on_its_way_is_no_news(bench: Bench) -> None:
+    """Its age counts from when it was asked for, so that a worker that stood still knows it."""
+    await bench.worker.refresh()
+    await bench.worker.flush()
+    bench.clock.advance(20)
+    bench.store.beat += 1
+    bench.store.slow_seconds = 40
+    await bench.worker.flush()
+    assert not bench.runtime.watched
+    assert bench.runtime.is_banned(9)
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"\0\0", b'{"sha256": "0", "snapshot": {"config_id": 7}}'])
+async def test_a_spoilt_file_is_not_served_by(bench: Bench, spoilt: bytes) -> None:
+    """One copy may be spoilt, or changed by a hand; the other serves. With both there is none."""
+    snapshot_file.save(bench.store.state, bench.folder)
+    whole = (bench.folder / snapshot_file.NAME).read_bytes()
+    for text in (spoilt, whole.replace(STABLE.encode(), b"other")):
+        (bench.folder / snapshot_file.NAME).write_bytes(text)
+        served = snapshot_file.load(bench.folder)
+        assert served is not None
+        assert served.stable.name == STABLE
+    (bench.folder / snapshot_file.COPY).write_bytes(spoilt)
+    assert snapshot_file.load(bench.folder) is None
 
 
 async def test_file_holds_no_secret(bench: Bench) -> None:
