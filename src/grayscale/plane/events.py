@@ -54,25 +54,30 @@ async def append(
             **data,
         },
     }
-    text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    record_hash = chain_hash(previous, text)
-    seq = await tx.insert(
-        insert(schema.events).values(
-            id=event_id,
-            type=event_type,
-            timestamp=rfc3339(now),
-            release_id=release_id,
-            envelope=text,
-            previous_hash=previous,
-            hash=record_hash,
-        )
-    )
-    tx.head = Head(int(seq), event_id, record_hash)
+    await _write(tx, envelope, previous)
     for channel, hint in channels:
         notice = {"event_id": event_id, "release_id": release_id, "channel": channel, "hint": hint}
         due = {"first_due_at": rfc3339(now), "next_at": rfc3339(now)}
         await tx.run(insert(schema.outbox).values(state="pending", attempts=0, **notice, **due))
     return event_id
+
+
+async def _write(tx: Tx, envelope: dict[str, Any], previous: str) -> None:
+    """The next record of the chain."""
+    text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    record_hash = chain_hash(previous, text)
+    seq = await tx.insert(
+        insert(schema.events).values(
+            id=envelope["id"],
+            type=envelope["type"],
+            timestamp=envelope["timestamp"],
+            release_id=envelope["data"]["release_id"],
+            envelope=text,
+            previous_hash=previous,
+            hash=record_hash,
+        )
+    )
+    tx.head = Head(int(seq), envelope["id"], record_hash)
 
 
 async def chained(tx: Tx, *, after: int, limit: int) -> list[dict[str, Any]]:

@@ -133,10 +133,7 @@ async def create(
         created_at=rfc3339(now),
         created_by=actor.name,
     )
-    row = {column.name: getattr(version, column.name) for column in schema.versions.c}
-    row["config"] = config.model_dump(mode="json")
-    await tx.run(insert(schema.versions).values(**row))
-    await tx.bump()
+    await _add(tx, version)
     await _tell(tx, "version.created", version, now=now, actor=actor, reason=None)
     return version, True
 
@@ -203,6 +200,13 @@ async def barred(tx: Tx, name: str, config_hash: str, *, param: str | None = Non
         f"or lift the quarantine: grayscale versions lift {name} --reason …",
         param=param,
     )
+
+
+async def _add(tx: Tx, version: StoredVersion) -> None:
+    row = {column.name: getattr(version, column.name) for column in schema.versions.c}
+    row["config"] = version.config.model_dump(mode="json")
+    await tx.run(insert(schema.versions).values(**row))
+    await tx.bump()
 
 
 async def _put_quarantined(tx: Tx, version: StoredVersion, *, quarantined: bool) -> None:
