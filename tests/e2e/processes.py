@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def eventually(what: Callable[[], bool], *, seconds: float) -> bool:
+def eventually(what: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether `what` comes true in time."""
     deadline = time.monotonic() + seconds
     while not what():

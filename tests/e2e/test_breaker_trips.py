@@ -53,7 +53,7 @@ def test_an_outage_rolls_the_release_back(two: Relay, the_provider: Provider) ->
     answers = call(two, name)
     assert {answer.status_code for answer in answers} == {200}
     assert FEWEST <= failed_at(the_provider, name, "breaks") <= MOST
-    assert eventually(lambda: conductor.look()["state"] == "rolled_back", seconds=5)
+    assert eventually(lambda: conductor.look()["state"] == "rolled_back")
     record = conductor.record
     assert record["cause"] == "candidate"
     assert record["reason"].startswith(
@@ -77,7 +77,7 @@ def test_a_split_by_hand_goes_back(two: Relay, the_provider: Provider) -> None:
         found: dict[str, Any] = two.client().get("/admin/config/history").json()["data"][0]
         return found
 
-    assert eventually(lambda: newest()["traffic_split"] == {"stable": 100}, seconds=5)
+    assert eventually(lambda: newest()["traffic_split"] == {"stable": 100})
     assert newest()["reason"].startswith("breaker: 6 of the last 6 candidate requests failed")
 
 

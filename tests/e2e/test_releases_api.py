@@ -308,4 +308,4 @@ def test_a_silent_conductor_is_replaced(conductor: Conductor) -> None:
     assert conductor.fence == first + 1
     stale = conductor.client.post(f"{conductor.path}/renew", headers={"X-Relay-Fence": str(first)})
     refused(stale, 409, "stale_fence")
-    assert eventually(lambda: conductor.look()["workers"]["lagging"] == [], seconds=5)
+    assert eventually(lambda: conductor.look()["workers"]["lagging"] == [])

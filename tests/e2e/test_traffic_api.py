@@ -250,7 +250,7 @@ def test_the_distribution(admin: httpx.Client, relay: Relay) -> None:
         candidate = by_name(versions)[name]
         return bool(candidate["requests"] > 10 and candidate["pinned"] == 1)
 
-    assert eventually(counted, seconds=5)
+    assert eventually(counted)
     body = admin.get("/admin/traffic/distribution?window_seconds=60").json()
     candidate = by_name(body["versions"])[name]
     assert set(body) == WINDOW
@@ -333,7 +333,7 @@ def test_the_exposition_never_falls(relay: Relay) -> None:
     for caller in callers:
         served(caller.post("/chat/completions", json=chat()))
     assert eventually(
-        lambda: all(total(caller) == max(before) + len(callers) for caller in callers), seconds=5
+        lambda: all(total(caller) == max(before) + len(callers) for caller in callers)
     )
     names = {line.split("{")[0] for line in callers[0].get(path).text.splitlines()}
     assert {
@@ -382,7 +382,7 @@ def test_a_rollback_and_its_status(admin: httpx.Client, relay: Relay) -> None:
     def completed() -> bool:
         return bool(admin.get("/admin/rollback/status").json()["state"] == "completed")
 
-    assert eventually(completed, seconds=10)
+    assert eventually(completed)
     assert is_time(admin.get("/admin/rollback/status").json()["finished_at"])
 
 
@@ -461,7 +461,7 @@ def test_a_gradual_rollback_can_be_stopped(one: Relay) -> None:
         found = admin.get("/admin/rollback/status").json()["candidate_weight_percent"]
         return float(found)
 
-    assert eventually(lambda: 0 < weight() < 20, seconds=10)
+    assert eventually(lambda: 0 < weight() < 20)
     stopped = admin.post("/admin/rollback/abort").json()
     frozen = weight()
     refused(admin.post("/admin/rollback/abort"), 409, "nothing_to_roll_back")
