@@ -15,6 +15,7 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ _HUNG_SECONDS = 10.0
 _MARKER = "store.id"
 _ID_PREFIX = "store_"
 _FOREIGN = (SQLAlchemyError, OSError, sqlite3.Error)
-"""What a store's driver raises; asyncpg's connection errors and time-outs are OSErrors."""
+"""What a store raises; time-outs are OSErrors, and a server's own errors are added to these."""
 
 _HELP = {
     "disk is full": "free some space: traffic goes on, and writes will too",
@@ -95,6 +96,7 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._identity: tuple[int, int] | None = None
         self._store_id: str | None = None
+        self._foreign: tuple[type[Exception], ...] = _FOREIGN
         self._opening = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -134,7 +136,7 @@ class Database:
                     self.check_identity()
             if tx.head is not None:
                 await asyncio.to_thread(log_heads.note, self._data_dir, tx.head)
-        except _FOREIGN as error:
+        except self._foreign as error:
             self.check_identity()
             raise StoreUnavailable(f"the control store did not answer: {_short(error)}") from error
 
@@ -168,9 +170,11 @@ class Database:
                 if self._path is not None:
                     _create_once(self._path, self._marker)
                 engine = _engine(self._path, self._url)
+                if self._url is not None:
+                    self._foreign = (*_FOREIGN, *_errors_of(engine))
                 try:
                     await self._set_up(engine)
-                except _FOREIGN as error:
+                except self._foreign as error:
                     await engine.dispose()
                     where = self._path or "at store_url"
                     raise StoreUnavailable(
@@ -249,6 +253,12 @@ def _engine(path: Path | None, url: str | None) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _errors_of(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """A driver's own errors, which SQLAlchemy does not translate while it connects."""
+    driver = import_module(engine.dialect.driver)
+    return driver.PostgresError, driver.InterfaceError
 
 
 async def _on_sqlite(path: Path | None, engine: AsyncEngine, pragma: str) -> None:
