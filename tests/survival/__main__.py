@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.survival import every_point
+from tests.survival import every_point, simulator
 from tests.survival.every_point import Case
 from tests.survival.processes import Edge, Fault, Harm
 from tests.survival.running import failures, quietly
@@ -15,6 +15,10 @@ _REPLAY = "PYTHONPATH=src:. python -m tests.survival"
 def main() -> int:
     """What was asked for; 1 if anything went wrong."""
     asked = _parser().parse_args()
+    if asked.seed is not None:
+        return _one_seed(asked.seed)
+    if asked.seeds is not None:
+        return _many_seeds(asked)
     if asked.point is not None:
         return _one_point(asked)
     return _every_point(asked)
@@ -22,6 +26,9 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests.survival", description=__doc__)
+    parser.add_argument("--seeds", type=int, help="simulate so many seeds, from --first on")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="simulate this one, and tell what befalls it")
     parser.add_argument("--points", action="store_true", help="harm every side effect in turn")
     parser.add_argument("--all", action="store_true", help="with every harm, also the rarer ones")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
@@ -30,6 +37,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--edge", type=Edge, choices=list(Edge), default=Edge.BEFORE)
     parser.add_argument("--harm", type=Harm, choices=list(Harm), default=Harm.KILL)
     return parser
+
+
+def _one_seed(seed: int) -> int:
+    quietly()
+    ended = simulator.simulate(seed)
+    _say("\n".join([*ended.log, *ended.problems]))
+    _say(f"seed {seed}: {ended.state} after {ended.seconds:.0f} s")
+    return 1 if ended.problems else 0
+
+
+def _many_seeds(asked: argparse.Namespace) -> int:
+    began = time.monotonic()
+    seeds = range(asked.first, asked.first + asked.seeds)
+    failed = failures(seeds, simulator.problems_of, jobs=asked.jobs)
+    for seed, problems in failed:
+        _say("\n    ".join([f"{_REPLAY} --seed {seed}", *problems]))
+    _say(f"survival: {len(seeds)} seeds, {len(failed)} wrong ({time.monotonic() - began:.0f} s)")
+    return 1 if failed else 0
 
 
 def _one_point(asked: argparse.Namespace) -> int:
@@ -49,9 +74,13 @@ def _every_point(asked: argparse.Namespace) -> int:
     failed = failures(work, every_point.problems_of, jobs=asked.jobs)
     for case, problems in failed:
         _say("\n    ".join([f"{_REPLAY} {case.arguments}", *problems]))
-    points = sum(len(every_point.points(story)) for story in every_point.STORIES)
+    points = [
+        f"{story}: {label}" for story in every_point.STORIES
+        for _, label in every_point.points(story)
+    ]  # fmt: skip
+    _say("\n".join(points))
     _say(
-        f"survival: {points} points, {len(work)} harms, {len(failed)} wrong "
+        f"survival: {len(points)} points, {len(work)} harms, {len(failed)} wrong "
         f"({time.monotonic() - began:.0f} s)"
     )
     return 1 if failed else 0

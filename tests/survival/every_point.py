@@ -14,7 +14,8 @@ from typing import Any
 
 from grayscale.plane import audit
 from tests.survival.conductor import ASLEEP
-from tests.survival.processes import Edge, Fault, Harm
+from tests.survival.invariants import FINAL
+from tests.survival.processes import Edge, Effects, Fault, Harm
 from tests.survival.virtual import run_virtually
 from tests.survival.world import Traffic, World, plan_of
 
@@ -32,7 +33,6 @@ _EDGES = {
     Harm.LOSE: (Edge.BEFORE, Edge.AFTER),
     Harm.FAIL: (Edge.BEFORE,),
 }
-_FINAL = {"rolled_back", "promoted", "rejected", "superseded", "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ def problems_of(case: Case) -> list[str]:
 
 
 async def _live(case: Case) -> Lived:
-    world = World(case.fault, traffic=Traffic(requests=0 if case.story == "promoted" else 600))
+    world = World(
+        Effects(case.fault), traffic=Traffic(requests=0 if case.story == "promoted" else 600)
+    )
     await world.begin(plan_of(**STORIES[case.story]))
     try:
         person = asyncio.create_task(_person(world))
@@ -156,9 +158,8 @@ async def _turn_the_tide(world: World, story: str) -> None:
 async def _until_over(world: World) -> bool:
     for _ in range(LONGEST_SECONDS):
         await asyncio.sleep(1)
-        told = not world.store.sql("SELECT 1 FROM outbox WHERE state = 'pending'")
         reported = all(run.state != "SCHEDULED" for run in world.prefect.runs.values())
-        if world.release["state"] in _FINAL and told and reported and not world.prefect.alive:
+        if world.release["state"] in FINAL and world.told and reported and not world.prefect.alive:
             return True
     return False
 
@@ -166,7 +167,7 @@ async def _until_over(world: World) -> bool:
 async def _left(world: World, *, ended: bool) -> Lived:
     log = [json.loads(text) for (text,) in world.store.sql("SELECT envelope FROM events")]
     problems = [] if ended else [f"no end within {LONGEST_SECONDS} s"]
-    problems += _notices(world) + _runs(world)
+    problems += _notices(world) + _runs(world) + world.witness.broken + world.unforeseen
     report = await audit.verify(world.store)
     if not report.ok:
         problems.append(f"the log is broken at {report.broken_at}: {report.problem}")

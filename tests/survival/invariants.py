@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-_FINAL = {"rolled_back", "promoted", "rejected", "superseded", "failed"}
-_LEAVING = {*_FINAL - {"promoted"}, "rolling_back"}
+FINAL = {"rolled_back", "promoted", "rejected", "superseded", "failed"}
+_LEAVING = {*FINAL - {"promoted"}, "rolling_back"}
 
 
 class Tables(Protocol):
@@ -41,16 +41,20 @@ class Witness:
     before: Scene | None = None
     commits: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
     def look(self) -> None:
-        """Raises Broken, naming the rule."""
+        """Write down each rule that this commit has broken."""
         scene = _scene(self.tables)
         self.commits += 1
         if self.before is None or scene.weights != self.before.weights:
             self.history.append(scene.weights)
-        _check_scene(scene)
-        if self.before is not None:
-            _check_change(self.before, scene)
+        try:
+            _check_scene(scene)
+            if self.before is not None:
+                _check_change(self.before, scene)
+        except Broken as broken:
+            self.broken.append(f"broken: {broken}")
         self.before = scene
 
 
@@ -68,7 +72,7 @@ def _scene(tables: Tables) -> Scene:
 def _check_scene(scene: Scene) -> None:
     _hold(abs(sum(scene.weights.values()) - 100) < 1e-6, f"split adds up to 100: {scene.weights}")
     _hold(scene.aliases.get("stable") is not None, "stable exists")
-    active = [r for r in scene.releases.values() if r["state"] not in {*_FINAL, "queued"}]
+    active = [r for r in scene.releases.values() if r["state"] not in {*FINAL, "queued"}]
     _hold(len(active) <= 1, f"at most one release is active: {[r['id'] for r in active]}")
     for release in scene.releases.values():
         if release["state"] in _LEAVING and not _another(scene, release):
@@ -89,7 +93,7 @@ def _check_change(before: Scene, after: Scene) -> None:
         was = before.releases.get(release_id)
         if was is None:
             continue
-        _hold(was["state"] not in _FINAL or now["state"] == was["state"], "a final state stays")
+        _hold(was["state"] not in FINAL or now["state"] == was["state"], "a final state stays")
         _hold(now["revision"] >= was["revision"], "revisions never fall")
         if after.weight(now) > before.weight(was) and not _another(after, now):
             _check_raise(was, now, weight=after.weight(now))
@@ -107,6 +111,8 @@ def _check_raise(was: dict[str, Any], now: dict[str, Any], *, weight: float) -> 
     if stage is None:
         _hold(was["state"] == "preparing", "the first split comes from preparing")
         return
+    if was["bake"] is not None and not stage["required_seconds"]:
+        stage = was["steps"][-1]  # without a bake, what permits it permits the promotion
     soaked = stage["watched_seconds"] >= stage["required_seconds"] or was["promote_now"]
     healthy = (stage["verdict"] or {}).get("outcome") == "healthy"
     _hold(soaked and healthy, f"no raise to {weight:g} % without verdict or approval: {stage}")

@@ -126,8 +126,10 @@ class MemoryPrefect(PrefectApi):
             if run.state == "RUNNING":
                 run.state, run.form = "PAUSED", str(suspended)
             return
-        except Lost as lost:
-            name = f"Failed: {lost}"
+        except Exception as error:  # noqa: BLE001 - as in Prefect: the run has failed
+            if run.state == "RUNNING" and process.alive:
+                run.state, run.state_name = "FAILED", repr(error)
+            return
         if process.alive and run.state == "RUNNING":
             run.state, run.state_name = "COMPLETED", name
 

@@ -8,13 +8,14 @@ requests and acknowledges splits), Prefect's server, the receivers of notices, p
 
 import asyncio
 import mmap
-from collections.abc import Coroutine
+import random
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
+import httpx
 
 from grayscale.errors import GrayscaleError, StoreError
 from grayscale.notices.delivery import Delivery
@@ -36,12 +37,13 @@ from grayscale.traffic.counters import Cell, CellKey, Cells
 from tests.survival.conductor import KEY, Conductor
 from tests.survival.invariants import Witness
 from tests.survival.prefect import MemoryPrefect, Run
-from tests.survival.processes import Effects, Fault, Lost, Process
+from tests.survival.processes import Effects, Lost, Process
 from tests.survival.store import MemoryDatabase
 from tests.survival.virtual import VirtualClock
 
 ANN = Actor("ann")
 LOOK_SECONDS = 2.5
+_PUSH_SECONDS = 0.1
 CANDIDATE, STABLE = "v2", "v1"
 _PLAN: dict[str, Any] = {
     "version_name": CANDIDATE,
@@ -107,11 +109,11 @@ class Traffic:
 
 
 class World:
-    """One release from its creation to its end, with at most one fault."""
+    """One release from its creation to its end; `effects` say what befalls whom."""
 
-    def __init__(self, fault: Fault | None = None, *, traffic: Traffic | None = None) -> None:
-        self.effects = Effects(fault)
-        self.traffic = traffic or Traffic()
+    def __init__(self, effects: Effects, traffic: Traffic) -> None:
+        self.effects = effects
+        self.traffic = traffic
         self.clock = VirtualClock()
         self.store = MemoryDatabase()
         self.brake = Brake(mmap.mmap(-1, PAGE_BYTES))
@@ -120,8 +122,10 @@ class World:
         self.inbox = Inbox(self.effects)
         self.witness = Witness(self.store)
         self.release_id = ""
-        self._app: Starlette | None = None
-        self._processes: list[asyncio.Task[Any]] = []
+        self._app: Any = None
+        self.relay: dict[str, Process] = {}
+        self.unforeseen: list[str] = []
+        self._pushed = asyncio.Event()
 
     async def begin(self, plan: Plan | None = None) -> None:
         """A relay with two workers that may lead, and a release on record."""
@@ -129,10 +133,9 @@ class World:
         runtime = Runtime(self.plane.settings, self.brake, self.clock)
         runtime.install(await snapshots.load(self.plane))
         self._app = admin_app(self.plane, runtime, _nothing)
-        self.store.committed = self.witness.look
-        for name in ("leader-a", "leader-b"):
-            self._start(name, self._lead(name))
-        self._start("worker", self._work())
+        self.store.committed = self._committed
+        for name in ("leader-a", "leader-b", "worker"):
+            self.restart(name)
         async with self.plane.write() as tx:
             release = await releases.create(self.plane, tx, plan or plan_of(), actor=ANN)
         self.release_id = release.id
@@ -144,8 +147,34 @@ class World:
         assert scene is not None
         return scene.releases[self.release_id]
 
-    def _start(self, name: str, main: Coroutine[Any, Any, object]) -> None:
-        self._processes.append(Process(name).start(main))
+    @property
+    def told(self) -> bool:
+        """Whether every notice has arrived."""
+        return not self.store.sql("SELECT 1 FROM outbox WHERE state = 'pending'")
+
+    def _committed(self) -> None:
+        splits = len(self.witness.history)
+        self.witness.look()
+        if len(self.witness.history) > splits:
+            self._pushed.set()
+
+    def restart(self, name: str) -> None:
+        """A process of the relay begins, again or for the first time."""
+        process = Process(name)
+        self.relay[name] = process
+        main = self._work() if name == "worker" else self._lead(name)
+        process.start(main).add_done_callback(self._look_at_end)
+
+    def _look_at_end(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.unforeseen.append(f"{task.get_name()}: {task.exception()!r}")
+
+    async def api(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        """What a person does to releases over the admin API."""
+        transport = httpx.ASGITransport(app=self._app)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(transport=transport, headers=headers) as client:
+            return await client.request(method, f"http://relay/v1/admin/releases/{path}", json=body)
 
     async def stop(self) -> None:
         """Everything ends."""
@@ -172,7 +201,10 @@ class World:
         """What `grayscale.relay.leader.leader.Leader` does, look by look."""
         watcher, carrier = Watcher(self.plane), RollbackCarrier(self.plane)
         reconciler = Reconciler(self.plane, self.prefect)
-        delivery = Delivery(StoreOutbox(self.plane), {"webhook": self.inbox}, self.clock)
+        delivery = Delivery(
+            StoreOutbox(self.plane), {"webhook": self.inbox}, self.clock,
+            jitter=random.Random(0),
+        )  # fmt: skip
         before = self.clock.monotonic()
 
         async def look() -> bool:
@@ -200,14 +232,19 @@ class World:
         """A relay worker: it runs the newest state, and counts."""
         cells: Cells = {}
         while True:
-            async with self.plane.read() as tx:
-                config = await configs.current(tx)
-            await workers.flush(
-                self.plane, worker_id="worker", pid=1, applied_seq=config.state_seq, cells=cells,
-                in_flight={},
-            )  # fmt: skip
-            cells = self.traffic.cells(config)
-            await self.clock.sleep(LOOK_SECONDS)
+            with suppress(StoreError):  # as the real one: it goes on with what it knows
+                async with self.plane.read() as tx:
+                    config = await configs.current(tx)
+                await workers.flush(
+                    self.plane, worker_id="worker", pid=1, applied_seq=config.state_seq,
+                    cells=cells, in_flight={},
+                )  # fmt: skip
+                cells = self.traffic.cells(config)
+            self._pushed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._pushed.wait()
+            await self.clock.sleep(_PUSH_SECONDS)
 
 
 def plan_of(**changes: Any) -> Plan:
