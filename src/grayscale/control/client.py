@@ -9,10 +9,17 @@ from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
 
-from grayscale.control.protocol import Claim, OnBehalf, act_key, headers_of, read_answer
-from grayscale.errors import ControlUnreachable, NotRecorded
+from grayscale.control.protocol import (
+    Claim,
+    OnBehalf,
+    act_key,
+    headers_of,
+    read_answer,
+    read_claim,
+    read_record,
+)
+from grayscale.errors import ControlUnreachable
 from grayscale.plan.models import Plan
 from grayscale.release.record import ReleaseRecord
 
@@ -102,7 +109,7 @@ class Control:
 
     async def release(self, release_id: str) -> ReleaseRecord:
         """The record, fresh."""
-        return _record(await self.call("GET", _of(release_id)))
+        return read_record(await self.call("GET", _of(release_id)))
 
     async def releases(
         self, *, state: str | None = None, limit: int | None = None, after: str | None = None
@@ -136,7 +143,7 @@ class Control:
         timeout_seconds: int = 30,
     ) -> ReleaseRecord:
         """The record once it is final or waits for a person, or as it is when time is up."""
-        return _record(
+        return read_record(
             await self.call(
                 "GET",
                 _of(release_id, "wait"),
@@ -154,8 +161,7 @@ class Control:
         on_behalf: OnBehalf | None = None,
     ) -> ReleaseRecord:
         """Open the gate."""
-        claim = asdict(on_behalf) if on_behalf else {}
-        return await self._say(release_id, "approve", step=step, note=note, **claim)
+        return await self._say(release_id, "approve", step=step, note=note, **_claim(on_behalf))
 
     async def reject(
         self,
@@ -166,8 +172,7 @@ class Control:
         on_behalf: OnBehalf | None = None,
     ) -> ReleaseRecord:
         """Close the gate for good: the release is rolled back."""
-        claim = asdict(on_behalf) if on_behalf else {}
-        return await self._say(release_id, "reject", step=step, note=note, **claim)
+        return await self._say(release_id, "reject", step=step, note=note, **_claim(on_behalf))
 
     async def pause(
         self,
@@ -179,15 +184,14 @@ class Control:
         idempotency_key: str | None = None,
     ) -> ReleaseRecord:
         """Stop the soak clock; with `at_stable` the candidate has no traffic meanwhile."""
-        body = {"at_stable": at_stable, "note": note} | (asdict(on_behalf) if on_behalf else {})
+        body = {"at_stable": at_stable, "note": note, **_claim(on_behalf)}
         return await self._say(release_id, "pause", idempotency_key, **body)
 
     async def resume(
         self, release_id: str, *, note: str = "", on_behalf: OnBehalf | None = None
     ) -> ReleaseRecord:
         """Go on after a pause."""
-        claim = asdict(on_behalf) if on_behalf else {}
-        return await self._say(release_id, "resume", note=note, **claim)
+        return await self._say(release_id, "resume", note=note, **_claim(on_behalf))
 
     async def abort(
         self,
@@ -198,8 +202,8 @@ class Control:
         idempotency_key: str | None = None,
     ) -> ReleaseRecord:
         """Take the candidate away now; raises NotRecorded where that is all that is done yet."""
-        claim = asdict(on_behalf) if on_behalf else {}
-        return await self._say(release_id, "abort", idempotency_key, note=note, **claim)
+        body = {"note": note, **_claim(on_behalf)}
+        return await self._say(release_id, "abort", idempotency_key, **body)
 
     async def retry(self, release_id: str, *, note: str = "") -> ReleaseRecord:
         """The same plan once more, as a new release."""
@@ -214,25 +218,20 @@ class Control:
     async def _say(
         self, release_id: str, verb: str, key: str | None = None, /, **body: Any
     ) -> ReleaseRecord:
-        headers = headers_of(idempotency_key=key)
-        return _record(await self.call("POST", _of(release_id, verb), body=body, headers=headers))
+        guard = headers_of(idempotency_key=key)
+        done = await self.call("POST", _of(release_id, verb), body=body, headers=guard)
+        return read_record(done)
 
     # ---------------------------------------------------------------- conductors
 
     async def claim(self, release_id: str, *, flow_run_id: str) -> Claim:
         """Become the conductor; 409 `conductor_alive`, `release_in_progress`, `release_changed`."""
-        answer = await self.call(
-            "POST", _of(release_id, "claim"), body={"flow_run_id": flow_run_id}
-        )
-        try:
-            fence, lease_seconds = int(answer["fence"]), float(answer["lease_seconds"])
-            return Claim(fence, lease_seconds, _record(answer["release"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ControlUnreachable(f"claim answered without {error}; is it a relay?") from error
+        body = {"flow_run_id": flow_run_id}
+        return read_claim(await self.call("POST", _of(release_id, "claim"), body=body))
 
     async def renew(self, release_id: str, *, fence: int) -> ReleaseRecord:
         """Keep the lease and look again; 409 `stale_fence`."""
-        return _record(
+        return read_record(
             await self.call("POST", _of(release_id, "renew"), headers=headers_of(fence=fence))
         )
 
@@ -253,7 +252,9 @@ class Control:
         guards = headers_of(
             idempotency_key=act_key(record, verb), fence=fence, revision=record.revision
         )
-        return _record(await self.call("POST", _of(record.id, "act"), body=body, headers=guards))
+        return read_record(
+            await self.call("POST", _of(record.id, "act"), body=body, headers=guards)
+        )
 
     # ---------------------------------------------------------------- versions and traffic
 
@@ -367,9 +368,8 @@ class Control:
 
     async def events(self, *, after: str | None = None, limit: int | None = None) -> Json:
         """A page of all events, oldest first."""
-        answer: Json = await self.call(
-            "GET", "/admin/events", query={"after": after, "limit": limit}
-        )
+        query = {"after": after, "limit": limit}
+        answer: Json = await self.call("GET", "/admin/events", query=query)
         return answer
 
     async def audit_log(self, *, after: int, limit: int = 500) -> list[Json]:
@@ -391,17 +391,9 @@ def plan_json(plan: Plans) -> Json:
     return dict(plan)
 
 
+def _claim(on_behalf: OnBehalf | None) -> Json:
+    return asdict(on_behalf) if on_behalf else {}
+
+
 def _of(release_id: str, *verb: str) -> str:
     return "/".join(("/admin/releases", quote(release_id, safe=""), *verb))
-
-
-def _record(answer: Any) -> ReleaseRecord:
-    if isinstance(answer, dict) and answer.get("recorded") is False:
-        raise NotRecorded(str(answer.get("message")))
-    try:
-        return ReleaseRecord.model_validate(answer)
-    except ValidationError as error:
-        raise ControlUnreachable(
-            f"the answer is no release record ({error.error_count()} fields at fault); "
-            "do client and relay have the same version?"
-        ) from error

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import httpx
+from pydantic import ValidationError
 
-from grayscale.errors import ControlRefused, ControlUnreachable
+from grayscale.errors import ControlRefused, ControlUnreachable, NotRecorded
 from grayscale.release.record import ReleaseRecord
 
 
@@ -57,6 +58,28 @@ def read_answer(response: httpx.Response) -> Any:
     if response.is_client_error:
         _refuse(response)
     raise ControlUnreachable(f"{_call(response)} answered {response.status_code}: {_why(response)}")
+
+
+def read_claim(answer: Any) -> Claim:
+    """The claim in an answer; raises ControlUnreachable if it is none."""
+    try:
+        fence, lease_seconds = int(answer["fence"]), float(answer["lease_seconds"])
+        return Claim(fence, lease_seconds, read_record(answer["release"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ControlUnreachable(f"claim answered without {error}; is it a relay?") from error
+
+
+def read_record(answer: Any) -> ReleaseRecord:
+    """The record in an answer; raises ControlUnreachable if it is none."""
+    if isinstance(answer, dict) and answer.get("recorded") is False:
+        raise NotRecorded(str(answer.get("message")))
+    try:
+        return ReleaseRecord.model_validate(answer)
+    except ValidationError as error:
+        raise ControlUnreachable(
+            f"the answer is no release record ({error.error_count()} fields at fault); "
+            "do client and relay have the same version?"
+        ) from error
 
 
 def _json(response: httpx.Response) -> Any:
