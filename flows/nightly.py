@@ -10,6 +10,7 @@ from prefect.states import Completed
 
 from flows.hooks import take_candidate_away
 from flows.release import conduct
+from grayscale.errors import ControlRefused
 from tasks.nightly import nightly_plan, pick_version
 from tasks.releases import open_release
 from tasks.runs import release_of_this_run, this_run_id
@@ -32,6 +33,11 @@ async def nightly_canary(plan_file: str = PLAN_FILE, version_name: str | None = 
         if version is None:
             return Completed(message="nothing to release")
         plan = nightly_plan(plan_file, version)
-        release_id = await open_release(plan, flow_run_id=this_run_id(), trigger="schedule")
+        try:
+            release_id = await open_release(plan, flow_run_id=this_run_id(), trigger="schedule")
+        except ControlRefused as refusal:
+            if refusal.code != "release_in_progress":
+                raise
+            return Completed(name="Rejected", message=refusal.message)
     await hand_in_answers(release_id)
     return await conduct(release_id)
