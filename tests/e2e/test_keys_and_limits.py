@@ -74,7 +74,7 @@ def test_a_revoked_key_is_refused_by_every_worker(relay: Relay) -> None:
         assert admin.delete(f"/admin/keys/{made['id']}").status_code == 200
         refused(admin.delete("/admin/keys/key_none"), 404, "key_not_found")
     for caller in callers:
-        assert eventually(partial(is_refused, caller))
+        assert eventually(partial(is_refused, caller), seconds=5)
         error = refused(ask(caller), 401, "invalid_api_key")
         assert error["message"].startswith("Authentication failed")
 

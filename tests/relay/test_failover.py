@@ -191,13 +191,14 @@ async def test_an_outage_of_the_candidate_is_over_after_six_requests(tmp_path: P
 async def test_requests_under_way_at_a_trip_are_served_too(tmp_path: Path) -> None:
     """What the candidate was serving when it tripped moves to stable, budget or not."""
     async with (
-        Upstream(Behaviour(error_rate=1, error_latency_ms=100)) as bad,
+        Upstream(Behaviour(error_rate=1)) as bad,
         Upstream() as good,
         relay(tmp_path, {"main": good.base_url, "bad": bad.base_url}, _state()) as running,
         running.client() as client,
     ):
         for _ in range(5):
             assert (await client.post(_CHAT, json=chat())).status_code == 200
+        bad.behaviour = Behaviour(error_rate=1, error_latency_ms=1500)  # time for all to begin
         together = [client.post(_CHAT, json=chat()) for _ in range(25)]
         answers = await asyncio.gather(*together)
         assert {answer.status_code for answer in answers} == {200}
