@@ -122,6 +122,16 @@ async def test_a_child_that_never_came_up_is_an_error(tmp_path: Path) -> None:
     await slow.stop(["part"], grace_seconds=0)
 
 
+async def test_a_killed_child_is_no_failed_one(tmp_path: Path) -> None:
+    """Whoever waits for a child that was killed goes on waiting: the next one is on its way."""
+    slow = Supervisor(tmp_path, announce=lambda _text: None, restart_delays_seconds=[60])
+    await slow.start(child(SLEEPER))
+    os.kill(slow.pids()["part"], signal.SIGKILL)
+    await until(lambda: not slow.pids())
+    slow.check("part")
+    await slow.stop(["part"], grace_seconds=0)
+
+
 async def test_stopping_ends_all_at_once(supervisor: Supervisor) -> None:
     """Six deaf children take one grace, not six; unknown names are no error."""
     names = ["one", "two", "three", "four", "five", "six"]

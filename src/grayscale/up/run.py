@@ -10,7 +10,9 @@ from typing import Any
 
 from grayscale.up.page import page
 from grayscale.up.stack import Stack
+from grayscale.up.supervisor import ChildFailed
 
+_LOOK_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -50,13 +52,26 @@ async def _until_told(
         if not await _unless_told(stack.start(), told):
             return 0
         put(page(stack))
-        if await _unless_told(stack.prefect_ready(), told):
-            say(f"Prefect is ready at {stack.prefect_url}")
+        if await _unless_told(_await_prefect(stack, say), told):
             await told.wait()
         return 0
     finally:
         say("ending …")
         await stack.stop()
+
+
+async def _await_prefect(stack: Stack, say: Callable[[str], None]) -> None:
+    """However often it fails: the relay serves meanwhile, and the supervisor tells what ended."""
+    while True:
+        try:
+            await stack.prefect_ready()
+        except ChildFailed:
+            await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            say("Prefect is not ready yet; the relay serves meanwhile")
+        else:
+            say(f"Prefect is ready at {stack.prefect_url}")
+            return
 
 
 async def _unless_told(work: Coroutine[Any, Any, None], told: asyncio.Event) -> bool:

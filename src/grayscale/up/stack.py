@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from grayscale.control import Connection
+from grayscale.errors import ControlUnreachable
 from grayscale.plane.bootstrap import KEY_FILE, prepare_data_dir
 from grayscale.settings import load_settings
 from grayscale.up.appdir import app_dir, source_dir
@@ -146,9 +147,16 @@ class Stack:
         await self._settle()
         await self.supervisor.start(self._relay(self._listening))
         await self.supervisor.start(self._prefect_server())
-        await relay_is_ready(self._address.url, still_running=lambda: self.supervisor.check(RELAY))
-        key = await conductor_key(self.connection, self.data_dir)
-        await self.supervisor.start(self._conductors(key))
+        await self.supervisor.start(self._conductors(await self._key_of_a_ready_relay()))
+
+    async def _key_of_a_ready_relay(self) -> str:
+        while True:
+            origin, check = self._address.url, self.supervisor.check
+            await relay_is_ready(origin, still_running=lambda: check(RELAY))
+            try:
+                return await conductor_key(self.connection, self.data_dir)
+            except ControlUnreachable:  # it was killed just now, and comes back
+                continue
 
     async def _settle(self) -> None:
         """Settings file, store and admin key; the test upstream if there is nothing else."""

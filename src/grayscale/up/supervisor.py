@@ -54,9 +54,12 @@ class Supervisor:
         self._watches[child.name] = watch
 
     def check(self, name: str) -> None:
-        """Raise ChildFailed, with its last lines, if this child does not run."""
+        """Raise ChildFailed, with its last lines, if this child has ended by itself.
+
+        One that was killed says nothing against the next one, which is started soon.
+        """
         process = self._running[name]
-        if process.exit_code is not None:
+        if process.exit_code is not None and process.exit_code >= 0:
             raise ChildFailed(f"{_ended(name, process.exit_code)}\n{_indented(process)}")
 
     async def stop(self, names: Iterable[str], *, grace_seconds: float) -> None:
