@@ -29,7 +29,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, provider(BEHAVIOUR, {}) as upstream:
         with relay_of_two(Path(folder), upstream, {}) as relay:
             make_candidate(relay, percent=50)
-            with callers(relay, per_second=1.2 * REQUESTS / SECONDS) as calling:
+            with callers(relay, per_second=1.5 * REQUESTS / SECONDS, threads=12) as calling:
                 failures = serve_without_store(relay, calling)
         failures += [f"the store was made again: {p}" for p in Path(folder).rglob("grayscale.db*")]
     for failure in failures:

@@ -94,6 +94,7 @@ class Callers:
 
     relay: Relay
     per_second: float
+    threads: int = 4
     answers: list[tuple[float, int, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -112,7 +113,7 @@ class Callers:
 
     def _call(self) -> None:
         url, headers = self.relay.url, {"x-api-key": self.relay.admin_key}
-        pause = 4 / self.per_second
+        pause = self.threads / self.per_second
         with httpx.Client(headers=headers, timeout=20, **PLAIN) as client:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -127,11 +128,11 @@ class Callers:
 
 
 @contextmanager
-def callers(relay: Relay, *, per_second: float = 60) -> Iterator[Callers]:
-    """Four callers on kept connections."""
-    made = Callers(relay, per_second)
-    with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(made._call) for _ in range(4)]
+def callers(relay: Relay, *, per_second: float = 60, threads: int = 4) -> Iterator[Callers]:
+    """Callers on kept connections, so many requests a second in all."""
+    made = Callers(relay, per_second, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(made._call) for _ in range(threads)]
         try:
             yield made
         finally:
