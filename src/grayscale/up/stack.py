@@ -8,6 +8,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -150,9 +151,9 @@ class Stack:
         await self.supervisor.start(self._conductors(await self._key_of_a_ready_relay()))
 
     async def _key_of_a_ready_relay(self) -> str:
+        still_running = partial(self.supervisor.check, RELAY)
         while True:
-            origin, check = self._address.url, self.supervisor.check
-            await relay_is_ready(origin, still_running=lambda: check(RELAY))
+            await relay_is_ready(self._address.url, still_running=still_running)
             try:
                 return await conductor_key(self.connection, self.data_dir)
             except ControlUnreachable:  # it was killed just now, and comes back
