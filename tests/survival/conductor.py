@@ -22,7 +22,6 @@ from grayscale.release.decide import WaitForHuman, decide
 from grayscale.release.record import ReleaseRecord
 from grayscale.release.sleeping import is_asleep
 from tasks import approvals, releases, soak, traffic
-from tasks.approvals import ApprovalForm, PauseForm
 from tasks.house import RETRY_DELAYS_SECONDS, connected_by, relay_task
 from tests.survival.prefect import MemoryPrefect, Run, Suspended
 from tests.survival.processes import Effects, Lost
@@ -119,10 +118,11 @@ class Conductor:
         self, record: ReleaseRecord, *, what: str, fence: int
     ) -> ReleaseRecord:
         """`tasks.approvals.wait_for_person`, with the forms in memory."""
-        question = await tried_again(approvals.name_question)(record.id, what=what)
+        name = await tried_again(approvals.name_question)(record.id, what=what)
+        question = f"{what}: {name}"
         given = self._prefect.stored_answer(record.id, question)
-        if given is not None:
-            form = (ApprovalForm if what == "approval" else PauseForm).model_validate(given)
+        form = None if given is None else approvals._read_form(what, given)
+        if form is not None:
             handed: ReleaseRecord = await tried_again(approvals.hand_in)(record, form, fence=fence)
             return handed
         record = await self._goes("wait", record, fence, "a form is shown in Prefect")

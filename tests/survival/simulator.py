@@ -130,12 +130,11 @@ class Simulation:
 
     def _answer_forms(self, *, kindly: bool = False) -> None:
         for run in list(self.world.prefect.runs.values()):
-            if run.form in {None, ASLEEP}:
+            if run.form is None or run.form == ASLEEP:
                 continue
             yes = kindly or self.rng.random() < 0.9
-            paused = self.world.release["state"] == "paused"
             said: dict[str, object] = {"approve": yes, "approved_by": "kim"}
-            if paused:
+            if run.form.startswith("pause"):
                 said = {"action": "resume" if yes else "abort", "by": "kim"}
             self._note(f"a person answers {run.id}'s form: {'yes' if yes else 'no'}")
             self.world.prefect.answer(run, said)
