@@ -67,9 +67,7 @@ def test_a_good_release_goes_out_and_a_bad_one_comes_back(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-def test_ctrl_c_ends_everything_within_ten_seconds(
-    folder: Path, measured_environment: dict[str, str]
-) -> None:
+def test_ctrl_c_ends_everything_soon(folder: Path, measured_environment: dict[str, str]) -> None:
     """A Ctrl-C while Prefect starts leaves neither processes nor files, and exits with 130."""
     demo = start(folder, measured_environment)
     assert demo.stderr is not None
@@ -77,8 +75,8 @@ def test_ctrl_c_ends_everything_within_ten_seconds(
     assert len(left_behind(folder)) >= 4
     demo.send_signal(signal.SIGINT)
     began = time.monotonic()
-    out, err = demo.communicate(timeout=20)
-    assert time.monotonic() - began < 10
+    out, err = demo.communicate(timeout=60)
+    assert time.monotonic() - began < 15  # 7.5 for the graces, the rest for a busy machine
     assert (demo.returncode, out) == (130, "")
     assert "everything it started has ended" in err
     assert left_behind(folder) == []

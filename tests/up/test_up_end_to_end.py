@@ -19,6 +19,7 @@ from grayscale.up.children import descendants
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 T = TypeVar("T")
+ENDS_SECONDS = 15.0  # 7.5 for the graces, the rest for a busy machine
 PLAN: dict[str, Any] = {
     "version_name": "v2",
     "config_overrides": {"parameters": {"temperature": 0.2}},
@@ -65,7 +66,7 @@ class Up:
         """Ctrl-C; the seconds until it had ended."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(20) == 0, self.said()
+        assert self.process.wait(60) == 0, self.said()
         return time.monotonic() - began
 
     def kill(self) -> None:
@@ -139,13 +140,13 @@ def test_up_from_first_start_to_second(start: Callable[[], Up], folder: Path) ->
             release_through_prefect(prefect, relay)
     below = descendants(up.process.pid)
     assert len(below) >= 4
-    assert up.interrupt() < 10
+    assert up.interrupt() < ENDS_SECONDS
     assert [pid for pid in below if Path(f"/proc/{pid}").exists()] == []
     again = start()
     with client_of(again, folder) as relay:
         assert relay.get("/admin/releases/v2").json()["state"] == "promoted"
     assert "Admin key" not in again.said()
-    assert again.interrupt() < 10
+    assert again.interrupt() < ENDS_SECONDS
 
 
 def assert_nightly_is_planned(prefect: httpx.Client) -> None:
@@ -182,7 +183,7 @@ def release_through_prefect(prefect: httpx.Client, relay: httpx.Client) -> None:
         return run if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
     until(suspended, seconds=90)
-    until(accepted, seconds=10)
+    until(accepted)
     run = until(over, seconds=90)
     assert (run["state_name"], run["name"]) == ("Completed", "v2 · promoted"), run["state"]
     approval = relay.get("/admin/releases/v2").json()["steps"][1]["approval"]
