@@ -37,40 +37,47 @@ ScenarioName = Literal[
 ]
 
 
+Rps = Annotated[
+    float | None,
+    typer.Option(
+        "--rps", help="Requests per second, of both versions. [default: 10; low-traffic: 0.2]"
+    ),
+]
+StableErrorRate = Annotated[
+    float, typer.Option("--stable-error-rate", help="How often stable fails, in percent.")
+]
+CandidateErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--candidate-error-rate",
+        help="How often the candidate fails, in percent. [default: as stable; errors and "
+        "late-bug: 6 more; flapping: 11 more; outage: 100]",
+    ),
+]
+LatencyShift = Annotated[
+    float | None,
+    typer.Option(
+        "--latency-shift",
+        help="The candidate's latency as a multiple of stable's. [default: 1; latency: 1.5]",
+    ),
+]
+Rollouts = Annotated[
+    int | None,
+    typer.Option("--rollouts", help="How many releases. [default: what takes some seconds]"),
+]
+
+
 def simulate(
     plan: Plans,
     *,
-    rps: Annotated[
-        float | None,
-        typer.Option(
-            "--rps", help="Requests per second, of both versions. [default: 10; low-traffic: 0.2]"
-        ),
-    ] = None,
-    stable_error_rate: Annotated[
-        float, typer.Option("--stable-error-rate", help="How often stable fails, in percent.")
-    ] = 1.0,
-    candidate_error_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--candidate-error-rate",
-            help="How often the candidate fails, in percent. [default: as stable; errors and "
-            "late-bug: 6 more; flapping: 11 more; outage: 100]",
-        ),
-    ] = None,
-    latency_shift: Annotated[
-        float | None,
-        typer.Option(
-            "--latency-shift",
-            help="The candidate's latency as a multiple of stable's. [default: 1; latency: 1.5]",
-        ),
-    ] = None,
+    rps: Rps = None,
+    stable_error_rate: StableErrorRate = 1.0,
+    candidate_error_rate: CandidateErrorRate = None,
+    latency_shift: LatencyShift = None,
     scenario: Annotated[
         ScenarioName, typer.Option("--scenario", help="What happens meanwhile.")
     ] = "healthy",
-    rollouts: Annotated[
-        int | None,
-        typer.Option("--rollouts", help="How many releases. [default: what takes some seconds]"),
-    ] = None,
+    rollouts: Rollouts = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same answer.")] = 1,
     as_json: AsJson = False,
 ) -> None:

@@ -61,19 +61,50 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
         return None
     row = await _row(tx, release)
     cells, cursor = await _counted_since(tx, int(row["cursor"]))
+    kept = row["state"] or {}
+    book = CallerBook.from_json(kept.get("callers"))
+    book, interval = _interval(
+        release,
+        stage,
+        look,
+        of_release(cells, release),
+        number=int(row["interval_id"]) + 1,
+        weight_percent=weight,
+        book=book,
+    )
+    known = kept.get("judge")
+    before = JudgeState.from_json(known) if known else start(settings_of(release.plan))
+    after, verdict = look_once(before, interval)
+    stopped = _stopped_by(release, look, verdict)
+    seen = {"at": look.at, "stopped_by": stopped, "config": release.config_id}
+    state = {"judge": after.to_json(), "callers": book.to_json()}
+    await _keep(tx, release, interval, verdict, state=state, cursor=cursor, seen=seen)
+    _put(release, stage, interval, verdict, stopped=stopped)
+    return verdict
+
+
+def _interval(
+    release: Document,
+    stage: StepView,
+    look: Look,
+    counted: Cells,
+    *,
+    number: int,
+    weight_percent: float,
+    book: CallerBook,
+) -> tuple[CallerBook, Interval]:
+    """What the judge is told of these counts, and the callers known after them."""
+    arms, independent = arms_of(counted, release)
+    book, (stable, candidate) = book.read(
+        counted, arms, version=release.version, weight_percent=weight_percent
+    )
     runs = look.watched and release.state in _CLOCK_RUNS
     watched = stage.watched_seconds + (look.seconds if runs else 0.0)
-    counted = of_release(cells, release)
-    arms, independent = arms_of(counted, release)
-    kept = row["state"] or {}
-    book, (stable, candidate) = CallerBook.from_json(kept.get("callers")).read(
-        counted, arms, version=release.version, weight_percent=weight
-    )
-    interval = Interval(
-        id=int(row["interval_id"]) + 1,
+    return book, Interval(
+        id=number,
         seconds=look.seconds,
         step=stage.index,
-        weight_percent=weight,
+        weight_percent=weight_percent,
         step_seconds=watched,
         soak_done=watched >= stage.required_seconds,
         stable=stable,
@@ -82,24 +113,21 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
         split_verified=look.verified,
         independent=independent,
     )
-    settings = settings_of(release.plan)
-    before = JudgeState.from_json(kept["judge"]) if kept else start(settings)
-    after, verdict = look_once(before, interval)
-    stopped = _stopped_by(release, look, verdict)
-    seen = {"at": look.at, "stopped_by": stopped, "config": release.config_id}
-    state = {"judge": after.to_json(), "callers": book.to_json()}
-    await _keep(tx, release, interval, verdict, state=state, cursor=cursor, seen=seen)
-    view = VerdictView.model_validate(verdict_json(verdict))
-    release.verdict = view
+
+
+def _put(
+    release: Document, stage: StepView, interval: Interval, verdict: Verdict, *, stopped: str | None
+) -> None:
+    """Verdict and watched time into the document."""
+    release.verdict = VerdictView.model_validate(verdict_json(verdict))
     changes = soak_clock.after_look(
         stage,
-        seconds=look.seconds,
+        seconds=interval.seconds,
         stopped=stopped,
-        stable_requests=stable.requests,
-        candidate_requests=candidate.requests,
+        stable_requests=interval.stable.requests,
+        candidate_requests=interval.candidate.requests,
     )
-    release.put_stage(verdict=view, **changes)
-    return verdict
+    release.put_stage(verdict=release.verdict, **changes)
 
 
 def _stand_still(release: Document, stage: StepView, look: Look) -> None:
