@@ -4,7 +4,7 @@ import pytest
 
 from tests.survival.outside import survival
 
-SEEDS = 150
+SEEDS = 100
 
 
 @pytest.mark.timeout(900)
