@@ -1,4 +1,4 @@
-"""`versions list|create|show|diff`."""
+"""`versions list|create|show|diff|quarantine|lift`."""
 
 import json
 from pathlib import Path
@@ -84,3 +84,17 @@ def test_create_refuses_a_file_that_is_no_mapping(
     result = cli("versions", "create", "v3", "--overrides", "patch.yaml")
     assert (result.code, relay.seen) == (2, [])
     assert "patch.yaml" in result.err
+
+
+@pytest.mark.parametrize(("verb", "status"), [("quarantine", "quarantined"), ("lift", "retired")])
+def test_a_configuration_is_barred_and_given_back(
+    cli: Cli, relay: FakeRelay, verb: str, status: str
+) -> None:
+    """A person's word needs a reason, which goes on record; refusals by conflict exit with 4."""
+    relay.says("POST", f"{VERSIONS}/v2/{verb}", {"name": "v2", "status": status})
+    done = cli("versions", verb, "v2", "--reason", "leaks")
+    assert (done.code, done.out.split()) == (0, ["v2", status])
+    assert relay.writes[0].body == {"reason": "leaks"}
+    assert cli("versions", verb, "v2").code == 2
+    relay.refuses("POST", f"{VERSIONS}/v1/{verb}", 409, "config_not_allowed", "it is stable")
+    assert cli("versions", verb, "v1", "--reason", "leaks").code == 4
