@@ -127,7 +127,7 @@ def _problems(outcome: Outcome) -> Iterable[str]:
 _INTRO = """\
 # What survives `kill -9`
 
-    make chaos                     # about eight minutes; `make chaos ARGS="--seed 7 --kills 40"`
+    make chaos                     # about ten minutes; `make chaos ARGS="--seed 7 --kills 40"`
 
 Real processes: `grayscale up` with two relay workers and Prefect's own server and worker, two test
 providers, callers at a steady pace (one in four is streamed to), and one release after another:
