@@ -32,11 +32,14 @@ class StoreOutbox:
             earlier.c.channel == box.c.channel,
             earlier.c.seq < box.c.seq,
             earlier.c.next_at > now,
+            earlier.c.attempts > 0,
         )
         statement = (
             select(box, log.c.envelope)
             .join(log, log.c.id == box.c.event_id)
-            .where(box.c.state == "pending", box.c.next_at <= now, ~waits_behind)
+            # One never tried is due whatever the clock says: it may have been set back since.
+            .where(box.c.state == "pending", (box.c.next_at <= now) | (box.c.attempts == 0))
+            .where(~waits_behind)
             .order_by(box.c.seq)
             .limit(limit)
         )
