@@ -150,6 +150,6 @@ def _settings(*, steady: Upstream, flaky: Upstream, webhook: WebhookReceiver) ->
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=20, help="how often to kill")
+    parser.add_argument("--kills", type=int, default=24, help="how often to kill")
     parser.add_argument("--write", action="store_true", help="put the result into docs/chaos.md")
     return parser
