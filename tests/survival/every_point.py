@@ -96,11 +96,9 @@ def cases(story: str, *, every: bool) -> Iterator[Case]:
 
 
 def _in_time(story: str, label: str, harm: Harm) -> bool:
-    """Crashes everywhere; losses where something is decided."""
-    if story != "promoted":
-        return harm is Harm.KILL
-    decides = label.startswith("act ") or label in {"claim", "approve", "create run"}
-    return decides or harm in {Harm.KILL, Harm.FREEZE}
+    """Crashes everywhere; freezes too where the release's fate is decided."""
+    decided = story == "promoted" and label in {"claim", "act set_split", "approve", "act promote"}
+    return harm is Harm.KILL or (decided and harm is Harm.FREEZE)
 
 
 def problems_of(case: Case) -> list[str]:
@@ -187,14 +185,14 @@ def _told(event: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _notices(world: World) -> list[str]:
-    """Each notice has one id, and arrives once; one may twice where its sender was harmed."""
+    """Each notice has one id, and arrives once; twice at most where its sender was harmed."""
     written = [row[0] for row in world.store.sql("SELECT event_id FROM outbox ORDER BY seq")]
     told = world.inbox.told
     problems = []
     if list(dict.fromkeys(told)) != written:
         problems.append(f"notices arrived as {told}, not as {written}")
-    leader_harmed = world.effects.struck.startswith("leader")
-    if len(told) > len(written) + leader_harmed:
+    most = 2 if world.effects.struck.startswith("leader") else 1
+    if any(told.count(notice) > most for notice in written):
         problems.append(f"{len(told)} notices arrived of {len(written)}")
     return problems
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.survival.outside import survival
 
-SEEDS = 100
+SEEDS = 50
 
 
 @pytest.mark.timeout(900)

@@ -107,7 +107,7 @@ class AllFailures:
 class Callers:
     """Callers who failed for the first time, among those who had not failed before."""
 
-    bad: str = "belong to callers who had not failed before"
+    bad: str = "failed for the first time"
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grayscale.judge.gates import Gate
 from grayscale.judge.health import below_limit, not_doubled
+from grayscale.judge.measures import Callers
 from grayscale.judge.state import Counts, GateState, JudgeState
 from grayscale.judge.values import Interval
 
@@ -18,7 +19,7 @@ def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float
     against = "within the limit" if gate.kind == "limit" else "as good as stable"
     return (
         f"Rolled back after {duration(state.seconds)} at {state.weight_percent:g} %: "
-        f"{_compared(counts, gate.measure.bad)}{_limit(gate)}; a version {against} would look "
+        f"{_of_gate(gate, counts)}{_limit(gate)}; a version {against} would look "
         f"this bad at most once in {_times(e_value)} releases."
     )
 
@@ -60,7 +61,7 @@ def not_excluded(state: JudgeState) -> str:
 def above_limit(state: JudgeState, gate: Gate, counts: Counts) -> str:
     """The candidate is beyond a limit, but it may be chance."""
     return (
-        f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, gate.measure.bad)}"
+        f"Not enough evidence at {state.weight_percent:g} %: {_of_gate(gate, counts)}"
         f"{_limit(gate)}; it may be chance, more requests will tell."
     )
 
@@ -85,7 +86,7 @@ def upstream(state: JudgeState, gate: Gate, counts: Counts) -> str:
     """Stable is beyond a limit itself."""
     return (
         f"On hold at {state.weight_percent:g} %: in the last two minutes "
-        f"{_compared(counts, gate.measure.bad)}{_limit(gate)}; stable itself is beyond it, so "
+        f"{_of_gate(gate, counts)}{_limit(gate)}; stable itself is beyond it, so "
         "the upstream is the likely cause."
     )
 
@@ -122,9 +123,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} m {rest} s" if minutes else f"{rest} s"
 
 
-def _compared(counts: Counts, what: str) -> str:
+def _of_gate(gate: Gate, counts: Counts) -> str:
+    who = "callers" if isinstance(gate.measure, Callers) else "requests"
+    return _compared(counts, gate.measure.bad, who=who)
+
+
+def _compared(counts: Counts, what: str, *, who: str = "requests") -> str:
     return (
-        f"{counts.candidate_bad:,} of {counts.candidate:,} candidate requests {what} "
+        f"{counts.candidate_bad:,} of {counts.candidate:,} candidate {who} {what} "
         f"({_percent(counts.candidate_rate)}) against {counts.stable_bad:,} of {counts.stable:,} "
         f"on stable ({_percent(counts.stable_rate)})"
     )
