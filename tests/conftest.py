@@ -68,7 +68,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     try:
         return (yield)
     finally:
-        coverage.start()
+        coverage.start()  # which also asks for subprocesses to be measured, again
+        if _coverage_config in item.config.stash:
+            os.environ.pop(MEASURE_SUBPROCESSES, None)
 
 
 def _left_out(path: Path, coverage: Coverage) -> bool:

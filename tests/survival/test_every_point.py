@@ -12,7 +12,8 @@ def test_a_release_survives_harm_at_every_point() -> None:
     """Killed, frozen or cut off at any of its side effects, it ends as an undisturbed one does."""
     done = survival("--points")
     assert done.returncode == 0, done.stdout + done.stderr
-    points = [line for line in done.stdout.splitlines() if line.startswith("promoted: ")]
+    stories = ("promoted: ", "harmful: ", "asleep: ")
+    points = [line for line in done.stdout.splitlines() if line.startswith(stories)]
     assert len(points) >= 28
     for label in (*(f"act {verb}" for verb in ACTS), "create run", "claim", "approve", "look"):
         assert f": {label}\n" in done.stdout
