@@ -23,6 +23,8 @@ from tests.e2e.processes import (
     begin,
     chat,
     end,
+    eventually,
+    state_of,
 )
 
 
@@ -65,10 +67,16 @@ def full(relay: Relay) -> Iterator[None]:
 
 
 @contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that is stopped, and goes on later as if nothing had been."""
-    os.kill(pid, signal.SIGSTOP)
+def stopped(relay: Relay, pid: int) -> Iterator[None]:
+    """A worker that is stopped, and goes on later as if nothing had been.
+
+    Not while it writes: it would keep the store's lock, which is another fault.
+    """
+    with locked(relay):
+        os.kill(pid, signal.SIGSTOP)
+        halted = eventually(lambda: state_of(pid) == "T")
     try:
+        assert halted
         yield
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -49,6 +49,11 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **extra}
 
 
+def state_of(pid: int) -> str:
+    """What the kernel says that a process does: R, S, T (stopped), Z and others."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def children_of(pid: int) -> set[int]:
     """The pids of a process's children."""
     found = set()

@@ -124,7 +124,7 @@ def test_a_leader_that_stood_still_has_no_say(shared: Relay) -> None:
     assert eventually(lambda: row(shared, "SELECT holder FROM leader") != (None,), seconds=10)
     query = "SELECT pid, fence FROM leader JOIN workers ON workers.id = leader.holder"
     pid, fence = row(shared, query)
-    with stopped(pid):
+    with stopped(shared, pid):
         began = time.monotonic()
         assert eventually(lambda: row(shared, "SELECT fence FROM leader")[0] > fence, seconds=20)
         assert eventually(lambda: time.monotonic() - began > 2 * LEASE_SECONDS, seconds=15)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import settings
+from tests.e2e.faults import stopped
 from tests.e2e.processes import PLAIN, Provider, Relay, await_ready, begin, chat, end, eventually
 from tests.e2e.shapes import make_candidate, served
 
@@ -122,11 +123,8 @@ def test_a_worker_that_lags_is_named(relays: dict[int, Relay]) -> None:
     first, second = relay.client_of_each_worker()
     asleep = sorted(relay.worker_pids())[1]
     split = {"traffic_split": {"stable": 90, "beta": 10}}
-    os.kill(asleep, signal.SIGSTOP)
-    try:
+    with stopped(relay, asleep):
         answer = first.post("/admin/traffic/config", json=split)
-    finally:
-        os.kill(asleep, signal.SIGCONT)
     workers = answer.json()["workers"]
     assert answer.status_code == 202
     assert (workers["total"], workers["applied"]) == (2, 1)
