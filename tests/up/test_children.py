@@ -22,6 +22,7 @@ FAMILY = (
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
     "start_new_session=True); " + DEAF
 )
+MANY = ("one", "two", "three", "four", "five", "six")
 FAILING = "import sys; print('no such setting: colour'); sys.exit(3)"
 
 
@@ -63,7 +64,7 @@ async def supervisor(tmp_path: Path, said: list[str]) -> AsyncIterator[Superviso
     """A supervisor that restarts at once, and whose children do not outlive the test."""
     kept = Supervisor(tmp_path, announce=said.append, restart_delays_seconds=[0.01])
     yield kept
-    await kept.stop(list(kept.pids()), grace_seconds=0)
+    await kept.stop(["part", *MANY], grace_seconds=0)  # the dead ones too: they would come back
 
 
 async def test_a_child_that_listens_ends_by_sigterm(tmp_path: Path) -> None:
@@ -134,10 +135,9 @@ async def test_a_killed_child_is_no_failed_one(tmp_path: Path) -> None:
 
 async def test_stopping_ends_all_at_once(supervisor: Supervisor) -> None:
     """Six deaf children take one grace, not six; unknown names are no error."""
-    names = ["one", "two", "three", "four", "five", "six"]
-    for name in names:
+    for name in MANY:
         await supervisor.start(child(DEAF, name))
     began = time.monotonic()
-    await supervisor.stop([*names, "seven"], grace_seconds=0.5)
+    await supervisor.stop([*MANY, "seven"], grace_seconds=0.5)
     assert time.monotonic() - began < 2.5
     assert supervisor.pids() == {}
