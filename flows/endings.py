@@ -8,16 +8,12 @@ from prefect.client.schemas.objects import State as RunState
 from prefect.states import Completed, Failed
 
 from grayscale.errors import ControlRefused
+from grayscale.release.ending import RUN_ENDS_AS
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord
 from tasks.releases import read_release
 from tasks.runs import close_forms, name_run
 
-_NAMES = {
-    State.ROLLED_BACK: "RolledBack",
-    State.REJECTED: "Rejected",
-    State.SUPERSEDED: "Superseded",
-}
 _HANDED_OVER = frozenset({"stale_fence", "conductor_alive"})
 _QUEUED = "release_in_progress"
 
@@ -25,11 +21,8 @@ _QUEUED = "release_in_progress"
 def end(record: ReleaseRecord) -> RunState[Any]:
     """The end of a release that is over, with the sentence that explains it."""
     message = _sentence(record)
-    if record.state is State.FAILED:
-        return Failed(message=message)
-    if record.state is State.PROMOTED:
-        return Completed(message=message)
-    return Completed(name=_NAMES[record.state], message=message)
+    state = Failed if record.state is State.FAILED else Completed
+    return state(name=RUN_ENDS_AS[record.state], message=message)
 
 
 def ended(refusal: ControlRefused) -> bool:

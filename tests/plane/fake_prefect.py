@@ -33,14 +33,21 @@ class FakePrefect(LoopbackServer):
         """What PREFECT_API_URL would be."""
         return f"{self.origin}/api"
 
-    def put(self, run_id: str, state: str, *, form: bool = False, message: str = "") -> None:
+    def put(
+        self, run_id: str, state: str, *, name: str = "", form: bool = False, message: str = ""
+    ) -> None:
         """Let a run be in a state."""
         details = {"run_input_keyset": {"schema": "s"} if form else None}
         self.runs[run_id] = {
             "id": run_id,
             "name": f"v2 · {run_id}",
             "state_type": state,
-            "state": {"type": state, "message": message, "state_details": details},
+            "state": {
+                "type": state,
+                "name": name or state.title(),
+                "message": message,
+                "state_details": details,
+            },
         }
 
     def lose_everything(self) -> None:

@@ -13,9 +13,11 @@ from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi
 from grayscale.relay.leader.reconciler import Reconciler
 from grayscale.relay.leader.runs import LOOK_EVERY_SECONDS, STARTS_WITHIN_SECONDS
+from grayscale.release.ending import RUN_ENDS_AS
 from grayscale.release.phases import State
 from grayscale.testing.clock import FakeClock
 from tests.plane.fake_prefect import FakePrefect
+from tests.plane.watching import Watch
 
 ASKING: dict[str, Any] = {"approval": {"before_steps": [10]}}
 RUN = "run-1"
@@ -70,6 +72,34 @@ class World:
     async def state(self) -> State:
         """Where the release stands."""
         return State((await self.story.record()).state)
+
+    async def over(self, ending: State) -> None:
+        """A release that has ended just now, and whose conductor's run is still running."""
+        story = self.story
+        at_once = {"promotion_steps": [100]}
+        unjudged = {"auto_promote": at_once, "health_check": {"enabled": False}}
+        await story.create(story.plan(**unjudged, bake={"duration_minutes": 0}))
+        await story.claim(RUN)
+        self.prefect.put(RUN, "RUNNING")
+        if ending is State.FAILED:
+            await story.act("fail")
+            return
+        await story.act("create_version")
+        await story.act("set_split", 0)
+        await story.change(watched_seconds=1e6)
+        if ending is State.PROMOTED:
+            await story.act("bake")
+            await story.act("promote")
+            return
+        async with self.plane.write() as tx:
+            release = await document.load(tx, story.release_id)
+            await people.abort(self.plane, tx, release, actor=Actor("ann"), note="")
+        assert isinstance(self.plane.clock, FakeClock)
+        await Watch(self.plane, self.plane.clock).second(None)
+
+    def reports(self, count: int) -> list[str]:
+        """The keys under which so many runs were called to report."""
+        return [f"{self.story.release_id}:report{nth}" for nth in ("", "-2", "-3")[:count]]
 
     async def last_event(self, kind: str) -> dict[str, Any]:
         """The data of the newest event of a kind."""
@@ -393,19 +423,80 @@ async def test_a_queued_release_says_why_it_waits(world: World) -> None:
     assert (await world.story.record()).reason == "a conductor was called"
 
 
-async def test_an_end_that_nobody_reported_is_reported_once(world: World) -> None:
-    """A release that the relay ended alone gets a run that says so in Prefect's list."""
-    await world.soaking()
-    async with world.plane.write() as tx:
-        release = await document.load(tx, world.story.release_id)
-        await people.abort(world.plane, tx, release, actor=Actor("ann"), note="")
-        release.move(State.ROLLED_BACK, reason="aborted")
-        await document.save(tx, release, now=world.plane.clock.now())
-        await document.put_conductor(tx, release.id, report_due=True)
-    for _ in range(2):
+@pytest.mark.parametrize("ending", [State.PROMOTED, State.ROLLED_BACK, State.FAILED])
+async def test_an_end_that_nobody_reported_is_reported_once(world: World, ending: State) -> None:
+    """A conductor that dies right after the end has said nothing: another run does, once."""
+    await world.over(ending)
+    for _ in range(5):
         await world.look()
     assert list(world.prefect.runs) == [RUN, "called-1"]
-    assert list(world.prefect.by_key) == [f"{world.story.release_id}:report"]
+    assert list(world.prefect.by_key) == world.reports(1)
+    world.prefect.put("called-1", "COMPLETED", name=RUN_ENDS_AS[ending])
+    await world.look()
+    world.prefect.looks.clear()
+    await world.look(60)
+    assert (list(world.prefect.by_key), world.prefect.looks) == (world.reports(1), [])
+
+
+@pytest.mark.parametrize("ending", [State.PROMOTED, State.ROLLED_BACK])
+async def test_an_end_that_its_conductor_reports_is_not_reported_again(
+    world: World, ending: State
+) -> None:
+    """A living conductor is given the time to say so, and what it says is read from Prefect."""
+    await world.over(ending)
+    await world.look()
+    world.prefect.put(RUN, "COMPLETED", name=RUN_ENDS_AS[ending])
+    for _ in range(3):
+        await world.look(20)
+    assert list(world.prefect.runs) == [RUN]
+
+
+@pytest.mark.parametrize("name", ["Superseded", "Completed"])
+async def test_another_end_is_no_report(world: World, name: str) -> None:
+    """A conductor whose fence was outdated has ended, and said nothing of the release's end."""
+    await world.over(State.ROLLED_BACK)
+    world.prefect.put(RUN, "COMPLETED", name=name)
+    await world.look()
+    assert list(world.prefect.by_key) == world.reports(1)
+
+
+async def test_a_report_is_called_for_again_but_not_for_ever(world: World) -> None:
+    """A run that was called to report and died is replaced, twice; leaders may change meanwhile."""
+    await world.over(State.ROLLED_BACK)
+    world.prefect.put(RUN, "CRASHED")
+    for called in range(1, 4):
+        await world.look()
+        world.prefect.put(f"called-{called}", "RUNNING")
+        await world.look()
+        await world.look(STARTS_WITHIN_SECONDS)
+    for _ in range(3):
+        await world.look(600)
+    assert list(world.prefect.by_key) == world.reports(3)
+
+
+async def test_another_leader_finds_the_run_that_was_called_to_report(world: World) -> None:
+    """What the last leader has called is found again, not called twice."""
+    await world.over(State.ROLLED_BACK)
+    world.prefect.put(RUN, "CRASHED")
+    await world.look()
+    world.another_leader()
+    await world.look()
+    world.prefect.put("called-1", "COMPLETED", name="RolledBack")
+    for _ in range(3):
+        await world.look()
+    assert list(world.prefect.by_key) == world.reports(1)
+
+
+async def test_a_report_waits_for_prefect(world: World) -> None:
+    """With Prefect away nothing is reported, and nothing forgotten."""
+    await world.over(State.ROLLED_BACK)
+    await world.prefect.stop()
+    for _ in range(3):
+        await world.look(20)
+    await world.prefect.start()
+    world.prefect.put(RUN, "CRASHED")
+    await world.look()
+    assert list(world.prefect.by_key) == world.reports(1)
 
 
 async def test_prefect_is_asked_politely(world: World) -> None:

@@ -233,6 +233,7 @@ async def _promote(plane: Plane, tx: Tx, release: Document, order: Order, actor:
     )
     release.config_id, release.state_seq = config.config_id, config.state_seq
     await versions.mark_promoted(tx, version.name, now=plane.clock.now())
+    await document.put_conductor(tx, release.id, report_due=True)
     await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.promoted", actor=actor)
 
@@ -240,6 +241,7 @@ async def _promote(plane: Plane, tx: Tx, release: Document, order: Order, actor:
 async def _fail(plane: Plane, tx: Tx, release: Document, order: Order, actor: Actor) -> None:
     if release.state is State.PREPARING and release.current_step is None:
         release.move(State.FAILED, reason=order.reason, cause="conductor")
+        await document.put_conductor(tx, release.id, report_due=True)
         await document.save(tx, release, now=plane.clock.now())
         await document.tell(plane, tx, release, "release.failed", actor=actor)
         return

@@ -17,6 +17,7 @@ from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi, PrefectError
+from grayscale.relay.leader.reporting import Reporter
 from grayscale.relay.leader.runs import (
     DEPLOYMENT,
     Meaning,
@@ -26,7 +27,7 @@ from grayscale.relay.leader.runs import (
     Standing,
     stand_for,
 )
-from grayscale.release.phases import ACTIVE, FINAL, GUARDED, State, may_follow
+from grayscale.release.phases import ACTIVE, GUARDED, State, may_follow
 from grayscale.release.sleeping import is_asleep, is_due
 from grayscale.store.database import Tx
 
@@ -69,6 +70,7 @@ class Reconciler:
         self._plane = plane
         self._prefect = prefect
         self._watch = RunWatch(plane, prefect)
+        self._reporter = Reporter(plane, prefect)
 
     async def run_once(self) -> None:
         """One look at every release that is not over, and at ends nobody has reported."""
@@ -79,11 +81,9 @@ class Reconciler:
             await self._look(standing)
         async with self._plane.read() as tx:
             wakes = await self._due(tx)
-            reports = await self._unreported(tx)
         for wake in wakes:
             await self._wake(wake)
-        for wake in reports:
-            await self._report(wake)
+        await self._reporter.run_once()
 
     # ---------------------------------------------------------------- from Prefect to the record
 
@@ -145,14 +145,6 @@ class Reconciler:
         record = await releases.record(self._plane, tx, release)
         return not is_asleep(record) or is_due(record)
 
-    async def _unreported(self, tx: Tx) -> list[Wake]:
-        unreported = []
-        for release_id in await document.report_due(tx):
-            release = await document.load(tx, release_id)
-            if release.state in FINAL:
-                unreported.append(Wake(release_id, release.version, f"{release_id}:report"))
-        return unreported
-
     async def _wake(self, wake: Wake) -> None:
         try:
             run_id = await self._create(wake)
@@ -165,14 +157,6 @@ class Reconciler:
                 return  # somebody claimed it meanwhile
             await document.put_conductor(tx, wake.release_id, wake_run_id=run_id)
         await self._note(wake, "a conductor was called")
-
-    async def _report(self, wake: Wake) -> None:
-        try:
-            await self._create(wake)
-        except PrefectError:
-            return
-        async with self._plane.write() as tx:
-            await document.put_conductor(tx, wake.release_id, report_due=False)
 
     async def _create(self, wake: Wake) -> str:
         run = await self._prefect.create_run(

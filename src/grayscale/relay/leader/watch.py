@@ -11,7 +11,6 @@ from grayscale.clock import rfc3339
 from grayscale.judge import Outcome
 from grayscale.plane import conduct, configs, document, judging, people, takeaway, versions
 from grayscale.plane.actor import GUARD, LEASE, RELAY
-from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
 from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
@@ -224,11 +223,7 @@ class Watcher:
         ending = release.ending or State.ROLLED_BACK
         release.move(ending, reason=release.reason, cause=release.cause)
         await document.save(tx, release, now=self._plane.clock.now())
-        conductor = await document.conductor_of(tx, release.id)
-        alone = conductor["flow_run_id"] is None or (
-            conductor["silent_seconds"] >= SILENT_AFTER_SECONDS
-        )
-        await document.put_conductor(tx, release.id, report_due=alone)
+        await document.put_conductor(tx, release.id, report_due=True)
         await judging.forget_judging(tx, release.id)
         self._judged_at.pop(release.id, None)
         if ending is not State.REJECTED:  # told when the person said no
