@@ -76,6 +76,13 @@ class Document(BaseModel):
             return self.bake
         return None if self.current_step is None else self.steps[self.current_step]
 
+    @property
+    def goes_on_in(self) -> State:
+        """Where it stands once nothing holds it: what a person has approved is still to be done."""
+        if self.gate is not None and self.gate.state == "approved":
+            return State.AWAITING_APPROVAL
+        return State.BAKING if self.bake is not None else State.SOAKING
+
     def put_stage(self, **changes: Any) -> None:
         """Change the stage that is running."""
         if self.bake is not None:

@@ -11,6 +11,7 @@ from grayscale.plane import (
     asking,
     configs,
     document,
+    holds,
     judging,
     releases,
     takeaway,
@@ -83,6 +84,8 @@ async def _set_split(plane: Plane, tx: Tx, release: Document, order: Order, acto
             raise Refused(409, "step_moved_on", f"Step {index} does not come after the current one")
         _check_raise(release, f"step {index}")
         await _check_unbarred(plane, tx, release)
+        if await holds.stopped_by_evidence(plane, tx, release):
+            return
     version = await versions.find(tx, release.version)
     if version is None or plane.brake.banned(version.brake_slot):
         raise Refused(409, "release_changed", f"Version '{release.version}' is braked")
@@ -188,6 +191,8 @@ async def _bake(plane: Plane, tx: Tx, release: Document, order: Order, actor: Ac
     if release.current_step != len(release.steps) - 1:
         raise Refused(409, "step_moved_on", "Only the last step is followed by the bake")
     _check_raise(release, "the bake")
+    if await holds.stopped_by_evidence(plane, tx, release):
+        return
     last = release.steps[-1]
     release.put_stage(state="done")
     if release.plan.bake.seconds > 0:  # else what permits the bake permits the promotion
@@ -209,6 +214,8 @@ async def _promote(plane: Plane, tx: Tx, release: Document, order: Order, actor:
     if release.bake is None:
         raise Refused(409, "step_moved_on", "The bake has not begun")
     _check_raise(release, "the promotion")
+    if await holds.stopped_by_evidence(plane, tx, release):
+        return
     version = await versions.find(tx, release.version)
     if version is None or plane.brake.banned(version.brake_slot):
         raise Refused(409, "release_changed", f"Version '{release.version}' is braked")
@@ -269,6 +276,7 @@ def _check_raise(release: Document, what: str) -> None:
     """No weight rises without a verdict or a person (rule 1, second half)."""
     approved = release.gate is not None and release.gate.state == "approved"
     if approved or release.promote_full:
+        _only_in(release, State.PREPARING, State.AWAITING_APPROVAL, *_MOVING)
         return
     following = 0 if release.current_step is None else release.current_step + 1
     if (

@@ -64,10 +64,8 @@ async def pause(
     if release.state not in _PAUSABLE:
         problem = "Only a release that is running can be paused"
         raise await instead.refused(tx, release, "release_changed", problem)
-    resume_to = release.state
-    if resume_to is State.HELD:
-        resume_to = State.BAKING if release.bake is not None else State.SOAKING
-    release.resume_state = resume_to
+    held = release.state is State.HELD
+    release.resume_state = release.goes_on_in if held else release.state
     reason = f"paused by {actor.name}" + (f": {note}" if note else "")
     release.move(State.PAUSED, reason=reason)
     release.waiting_run_id = None  # whatever form is open asks the wrong question now

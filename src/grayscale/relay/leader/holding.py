@@ -6,19 +6,16 @@ is not verified or counters that are missing hold when they last.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from grayscale.clock import rfc3339
 from grayscale.judge import Verdict
 from grayscale.plane import asking, document
 from grayscale.plane.actor import GUARD
 from grayscale.plane.document import Document, Trouble
+from grayscale.plane.holds import ASK_AFTER, hold
 from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
 from grayscale.release.soak_clock import HELD_BY, SPLIT, STALE_METRICS, UPSTREAM, of_verdict
 from grayscale.store.database import Tx
 
-ASK_AFTER = timedelta(hours=24)
 _PATIENCE_INTERVALS = 3
 _PATIENCE_SECONDS_MIN = 10.0  # a dead worker is forgotten within 5 s, and no reason to hold
 _MOVING = frozenset({State.SOAKING, State.BAKING})
@@ -43,7 +40,7 @@ async def hold_or_go_on(
     if release.state in _MOVING:
         release.trouble = _lasting(release.trouble, wrong, seconds)
         if wrong is not None and _is_enough(release, wrong):
-            await _hold(plane, tx, release, cause=HELD_BY[wrong], reason=reason)
+            await hold(plane, tx, release, cause=HELD_BY[wrong], reason=reason)
             return
     elif _is_held(release):
         release.trouble = None
@@ -88,21 +85,12 @@ def _is_enough(release: Document, wrong: str) -> bool:
     return lasted > max(patience, _PATIENCE_SECONDS_MIN)
 
 
-async def _hold(plane: Plane, tx: Tx, release: Document, *, cause: str, reason: str) -> None:
-    now = plane.clock.now()
-    release.trouble = None
-    release.deadline_at = rfc3339(now + ASK_AFTER)
-    release.move(State.HELD, reason=reason, cause=cause)
-    await document.save(tx, release, now=now)
-    await document.tell(plane, tx, release, "release.held", actor=GUARD)
-
-
 async def _go_on(plane: Plane, tx: Tx, release: Document) -> None:
     reason = _OVER[release.cause or ""]
     if release.state is State.AWAITING_APPROVAL:
         release.drop_gate()
         release.waiting_run_id = None
     release.deadline_at = None
-    release.move(State.BAKING if release.bake is not None else State.SOAKING, reason=reason)
+    release.move(release.goes_on_in, reason=reason)
     await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.resumed", actor=GUARD)
