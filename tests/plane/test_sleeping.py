@@ -291,3 +291,21 @@ async def test_a_stopped_conductor_that_goes_on_has_no_effect(
                 await night.story.act(verb, step, revision=revision)
     after = await night.story.record()
     assert (after.state, after.weight_percent, after.seq) == (State.HELD, 0, held.seq)
+
+
+async def test_a_hold_that_outlasts_the_sleep_calls_the_next_conductor(night: Night) -> None:
+    """In time before the lease is out; with nobody left to call, the candidate loses its weight."""
+    await night.begin()
+    for _ in range(2):
+        await night.seconds(7, lagging=True)
+        await night.story.renew()
+    await night.sleep()
+    await night.seconds(20, lagging=True)
+    assert not await night.called()
+    await night.seconds(12, lagging=True)
+    assert await night.called()
+    record = await night.story.record()
+    assert (record.state, record.cause, record.weight_percent) == (State.HELD, "split", 10)
+    await night.seconds(18, lagging=True)
+    out = await night.story.record()
+    assert (out.state, out.cause, out.weight_percent) == (State.HELD, "lease_expired", 0)

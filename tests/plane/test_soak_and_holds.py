@@ -192,3 +192,48 @@ async def test_a_hold_whose_cause_changes_stays_a_hold(
     held = await story.record()
     assert (held.state, held.cause) == (State.HELD, "metrics")
     assert (await kinds(plane, held.id)).count("release.held") == 1
+
+
+@pytest.mark.parametrize("on_expiry", ["hold_at_stable", "roll_back"])
+async def test_a_dead_conductor_loses_a_held_release_too(
+    story: Any, watch: Watch, on_expiry: str
+) -> None:
+    """Held with its weight kept, and nobody there to go on: the lease runs out as in a soak."""
+    lease = {"seconds": 30, "on_expiry": on_expiry}
+    config_id = await start(story, auto_promote={"step_duration_seconds": 60.0}, lease=lease)
+    await watch.second(config_id)
+    for _ in range(20):
+        await watch.silent_second()
+    held = await story.record()
+    for _ in range(12):
+        await watch.silent_second()
+    out = await story.record()
+    assert (held.state, held.cause, held.weight_percent) == (State.HELD, "metrics", 10)
+    ends = State.HELD if on_expiry == "hold_at_stable" else State.ROLLING_BACK
+    assert (out.state, out.cause, out.weight_percent) == (ends, "lease_expired", 0)
+
+
+async def test_a_held_release_that_lost_its_lease_goes_on(story: Any, watch: Watch) -> None:
+    """The next conductor restores the weight; nobody is asked for a hold that is long over."""
+    lease = {"seconds": 30}
+    config_id = await start(story, auto_promote={"step_duration_seconds": 60.0}, lease=lease)
+    for _ in range(32):
+        await watch.second(config_id, lagging=True)
+    watch.clock.advance(DAY_SECONDS)
+    await watch.second(config_id)
+    assert (await story.record()).state is State.HELD
+    await story.claim("run-2")
+    await story.act("set_split", 0)
+    record = await story.record()
+    assert (record.state, record.weight_percent) == (State.SOAKING, 10)
+
+
+async def test_a_renewed_lease_keeps_a_held_release(story: Any, watch: Watch) -> None:
+    """While its conductor lives, a hold takes as long as it takes."""
+    lease = {"seconds": 30}
+    config_id = await start(story, auto_promote={"step_duration_seconds": 60.0}, lease=lease)
+    for _ in range(60):
+        await watch.second(config_id, lagging=True)
+        await story.renew()
+    record = await story.record()
+    assert (record.cause, record.weight_percent) == ("split", 10)

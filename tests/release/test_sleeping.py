@@ -34,7 +34,7 @@ def test_a_hold_is_slept_through_where_soaks_are() -> None:
     """Nobody knows how long a hold takes: the soak's own length decides."""
     held: dict[str, Any] = {"state": "held", "cause": "upstream", "reason": "sick"}
     nearly = {"required_seconds": 900.0, "watched_seconds": 890.0}
-    assert decide(record(**held, stage=nearly)) == Sleep("sick", 120.0)
+    assert decide(record(**held, stage=nearly)) == Sleep("sick", 900.0)
     assert decide(record(**held, stage={"required_seconds": 60.0})) == Watch("sick")
     assert decide(record(**held, current_step=None)) == Watch("sick")
 
@@ -55,12 +55,13 @@ def test_the_deadline_is_where_the_grace_begins() -> None:
 
 
 def test_what_wakes() -> None:
-    """The deadline, a verdict at the soak's end, a person: but no hold, and nothing undecided."""
+    """The deadline, held or not, a verdict at the soak's end, a person; nothing undecided does."""
     assert not is_due(asleep())
     assert is_due(asleep(lease=900.0))
     assert is_due(asleep(stage={**ENOUGH, "verdict": HEALTHY}))
     assert not is_due(asleep(stage={**ENOUGH, "verdict": None}))
     assert is_due(asleep(promote_full=True))
     assert is_due(asleep(weight_percent=0.0))
-    assert not is_due(asleep(lease=900.0, state="held", cause="upstream"))
+    assert not is_due(asleep(state="held", cause="upstream"))
+    assert is_due(asleep(lease=900.0, state="held", cause="upstream"))
     assert is_due(asleep(lease=0.0, state="held", cause="lease_expired"))

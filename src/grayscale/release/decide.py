@@ -195,10 +195,10 @@ def _held(record: ReleaseRecord) -> Action:
 
 def _pass_time(record: ReleaseRecord, stage: StepView, reason: str) -> Action:
     """Asleep if it takes long; nobody knows how long a hold takes, so the soak's length counts."""
-    limit = record.plan.lease.sleep_above_seconds
     left = stage.required_seconds - stage.watched_seconds
-    long = stage.required_seconds if record.state is State.HELD else left
-    return Sleep(reason, max(left, limit)) if long > limit else Watch(reason)
+    seconds = stage.required_seconds if record.state is State.HELD else left
+    long = seconds > record.plan.lease.sleep_above_seconds
+    return Sleep(reason, seconds) if long else Watch(reason)
 
 
 def _last_step(record: ReleaseRecord, stage: StepView) -> int:

@@ -13,8 +13,7 @@ from grayscale.release.decide import Sleep, Watch, decide
 from grayscale.release.phases import State
 from grayscale.release.record import ReleaseRecord
 
-_MOVING = frozenset({State.SOAKING, State.BAKING})
-_SLEEPS_IN = _MOVING | {State.HELD}
+_SLEEPS_IN = frozenset({State.SOAKING, State.BAKING, State.HELD})
 
 
 def is_asleep(record: ReleaseRecord) -> bool:
@@ -28,7 +27,7 @@ def is_asleep(record: ReleaseRecord) -> bool:
 
 def is_due(record: ReleaseRecord) -> bool:
     """Whether a release whose conductor sleeps needs one now: in time, or for what happened."""
-    if record.state in _MOVING and _seconds_left(record) <= 0:
+    if record.state in _SLEEPS_IN and _seconds_left(record) <= 0:
         return True
     return not isinstance(decide(record), Sleep | Watch)
 

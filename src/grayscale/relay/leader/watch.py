@@ -23,7 +23,7 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 
 DEAD_AFTER_SECONDS = 5.0
-_LEASED = frozenset({State.SOAKING, State.BAKING})
+_EXPIRED = "lease_expired"
 
 
 @dataclass(slots=True)
@@ -191,7 +191,7 @@ class Watcher:
         owed = self._owed_seconds.get(release.id, 0.0) + elapsed
         whole = int(owed)
         self._owed_seconds[release.id] = owed - whole
-        leased = release.state in _LEASED
+        leased = _needs_lease(release)
         left = int(conductor["lease_left_seconds"]) - (whole if leased else 0)
         await document.put_conductor(
             tx,
@@ -208,10 +208,11 @@ class Watcher:
         await conduct.fence_out(tx, release)
         if release.plan.lease.on_expiry == "roll_back":
             await takeaway.roll_back(
-                self._plane, tx, release, actor=LEASE, reason=reason, cause="lease_expired"
+                self._plane, tx, release, actor=LEASE, reason=reason, cause=_EXPIRED
             )
             return
-        release.move(State.HELD, reason=reason, cause="lease_expired")
+        release.deadline_at = None  # of the hold that it was in: nobody is asked about this one
+        release.move(State.HELD, reason=reason, cause=_EXPIRED)
         await people.withdraw_weight(self._plane, tx, release, actor=LEASE, reason=reason)
         await document.save(tx, release, now=self._plane.clock.now())
         await document.tell(self._plane, tx, release, "lease.expired", actor=LEASE, channels=())
@@ -238,6 +239,16 @@ class Watcher:
             await tx.run(delete(table).where(table.c.id.in_(dead)))
         live = [int(row["applied_seq"]) for row in rows if row["id"] not in dead]
         return min(live, default=None)
+
+
+def _needs_lease(release: Document) -> bool:
+    """Whether a candidate has traffic that only a conductor's lease lets it keep.
+
+    While people think, or have paused, their deadline is the limit instead.
+    """
+    if release.state is State.HELD:
+        return release.cause != _EXPIRED
+    return release.state in {State.SOAKING, State.BAKING}
 
 
 class RollbackCarrier:
