@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from grayscale.plane import document, rollbacks, takeaway, versions
-from grayscale.plane.actor import Actor
+from grayscale.plane import document, events, rollbacks, takeaway, versions
+from grayscale.plane.actor import RELAY, Actor
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.lead import LeadLost, Lease
+from grayscale.relay.leader.outbox import StoreOutbox
 from grayscale.relay.leader.watch import RollbackCarrier
 from grayscale.release.phases import State
 from grayscale.testing.clock import FakeClock
@@ -134,3 +135,48 @@ async def test_a_promotion_that_was_braked_is_undone(
         config = await rollbacks.roll_back(plane, tx, wanted, actor=Actor("ann"))
     assert config.stable == "v2"
     assert not plane.brake.banned(version.brake_slot)
+
+
+async def two_notices(plane: Plane, story: Any) -> None:
+    """A release has two things to tell on one channel."""
+    await story.create()
+    async with plane.write() as tx:
+        for kind in ("release.held", "release.resumed"):
+            await events.append(
+                tx, event_type=kind, now=plane.clock.now(), actor=RELAY, data={},
+                release_id=story.release_id, channels=[("webhook", None)],
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, -HOUR / 2])
+async def test_a_notices_next_try_does_not_jump(story: Any, plane: Plane, jump: float) -> None:
+    """Tried and failed, it is tried again after its back-off by no clock that can be set."""
+    assert isinstance(plane.clock, FakeClock)
+    await two_notices(plane, story)
+    outbox = StoreOutbox(plane)
+    first, second = [item.id for item in await outbox.due(limit=10)]
+    await outbox.failed(item_id=first, error="away", retry_in_seconds=60)
+    plane.clock.shift_wall(jump)
+    plane.clock.advance(59)
+    assert await outbox.due(limit=10) == []
+    plane.clock.advance(1)
+    assert [item.id for item in await outbox.due(limit=10)] == [first, second]
+
+
+async def test_what_another_leader_tried_waits_no_longer_than_any_back_off(
+    story: Any, plane: Plane
+) -> None:
+    """The date that it left is taken from the wall once, and never for more than an hour."""
+    assert isinstance(plane.clock, FakeClock)
+    await two_notices(plane, story)
+    tried = (await StoreOutbox(plane).due(limit=10))[0]
+    await StoreOutbox(plane).failed(item_id=tried.id, error="away", retry_in_seconds=60)
+    later, after_a_jump = StoreOutbox(plane), StoreOutbox(plane)
+    plane.clock.advance(30)
+    assert await later.due(limit=10) == []
+    plane.clock.shift_wall(-24 * HOUR)
+    assert await after_a_jump.due(limit=10) == []
+    plane.clock.advance(30)
+    assert len(await later.due(limit=10)) == 2
+    plane.clock.advance(HOUR)
+    assert len(await after_a_jump.due(limit=10)) == 2

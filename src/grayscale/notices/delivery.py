@@ -18,7 +18,9 @@ from grayscale.notices.wording import notice_of
 _LOG = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 300.0
-_LONGEST_ASKED_SECONDS = 3600.0
+LONGEST_WAIT_SECONDS = 3600.0
+"""However long a receiver asks us to stay away."""
+
 _JITTER = 0.2
 _GIVE_UP_SECONDS = 24 * 3600.0
 # A relay that was off for a day must not give up on what it found when it came back.
@@ -168,7 +170,7 @@ class Delivery:
             return None
         delay = min(_FIRST_DELAY_SECONDS * 2.0 ** min(item.attempts, 16), _LONGEST_DELAY_SECONDS)
         delay *= self._jitter.uniform(1 - _JITTER, 1 + _JITTER)
-        asked = min(error.retry_after_seconds or 0.0, _LONGEST_ASKED_SECONDS)
+        asked = min(error.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS)
         waited = (self._clock.now() - item.first_due_at).total_seconds()
         if waited >= _GIVE_UP_SECONDS and item.attempts + 1 >= _TRIES_AT_LEAST:
             return None

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import RowMapping, Select, exists, select, update
 
 from grayscale.clock import from_rfc3339, rfc3339
-from grayscale.notices.delivery import OutboxItem
+from grayscale.notices.delivery import LONGEST_WAIT_SECONDS, OutboxItem
 from grayscale.plane import document, events
 from grayscale.plane.actor import RELAY
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
 from grayscale.store.database import Tx
+
+_TRIED = select(schema.outbox.c.seq, schema.outbox.c.next_at).where(
+    schema.outbox.c.state == "pending", schema.outbox.c.attempts > 0
+)
 
 
 class StoreOutbox:
@@ -21,30 +27,13 @@ class StoreOutbox:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self._due_at: dict[int, float] = {}
 
     async def due(self, *, limit: int) -> list[OutboxItem]:
         """Notices whose time has come, oldest first; none that would overtake an earlier one."""
-        box, log, earlier = schema.outbox, schema.events, schema.outbox.alias("earlier")
-        now = rfc3339(self._plane.clock.now())
-        waits_behind = exists().where(
-            earlier.c.state == "pending",
-            earlier.c.release_id == box.c.release_id,
-            earlier.c.channel == box.c.channel,
-            earlier.c.seq < box.c.seq,
-            earlier.c.next_at > now,
-            earlier.c.attempts > 0,
-        )
-        statement = (
-            select(box, log.c.envelope)
-            .join(log, log.c.id == box.c.event_id)
-            # One never tried is due whatever the clock says: it may have been set back since.
-            .where(box.c.state == "pending", (box.c.next_at <= now) | (box.c.attempts == 0))
-            .where(~waits_behind)
-            .order_by(box.c.seq)
-            .limit(limit)
-        )
         async with self._plane.read() as tx:
-            rows = await tx.all(statement)
+            waiting = self._waiting(await tx.all(_TRIED))
+            rows = await tx.all(_pending_but(waiting).limit(limit))
         return [
             OutboxItem(
                 id=str(row["seq"]),
@@ -71,6 +60,7 @@ class StoreOutbox:
             if retry_in_seconds is not None:
                 next_at = rfc3339(now + timedelta(seconds=retry_in_seconds))
                 await _put(tx, item_id, attempts=attempts, next_at=next_at, last_error=error)
+                self._due_at[int(item_id)] = self._plane.clock.monotonic() + retry_in_seconds
                 return
             await _put(tx, item_id, state="dead", attempts=attempts, last_error=error)
             row = await tx.one(select(box).where(box.c.seq == int(item_id)))
@@ -90,6 +80,41 @@ class StoreOutbox:
                     "reason": error,
                 },
             )
+
+    def _waiting(self, tried: Iterable[RowMapping]) -> list[int]:
+        """Which of the notices that were tried wait for their next try.
+
+        By this leader's own clock, so that nobody waits longer for a wall clock that was set; only
+        what another leader has tried is first taken from the wall, and never for too long.
+        """
+        clock, known = self._plane.clock, self._due_at
+        now, wall = clock.monotonic(), clock.now()
+        self._due_at = {
+            int(row["seq"]): known.get(int(row["seq"]), now + _left(row["next_at"], wall))
+            for row in tried
+        }
+        return [seq for seq, at in self._due_at.items() if at > now]
+
+
+def _left(next_at: str, wall: datetime) -> float:
+    return min((from_rfc3339(next_at) - wall).total_seconds(), LONGEST_WAIT_SECONDS)
+
+
+def _pending_but(waiting: list[int]) -> Select[Any]:
+    """What is to be sent, but for these and what stands behind them in their lines."""
+    box, log, earlier = schema.outbox, schema.events, schema.outbox.alias("earlier")
+    behind = exists().where(
+        earlier.c.seq.in_(waiting),
+        earlier.c.release_id == box.c.release_id,
+        earlier.c.channel == box.c.channel,
+        earlier.c.seq < box.c.seq,
+    )
+    return (
+        select(box, log.c.envelope)
+        .join(log, log.c.id == box.c.event_id)
+        .where(box.c.state == "pending", box.c.seq.not_in(waiting), ~behind)
+        .order_by(box.c.seq)
+    )
 
 
 async def _put(tx: Tx, item_id: str, **changes: object) -> None:
