@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from grayscale.errors import GrayscaleError
+from grayscale.errors import GrayscaleError, StoreUnavailable
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
 from grayscale.store.database import Tx
@@ -94,3 +94,26 @@ class Lease:
                 .values(holder=None)
             )
         self._fence = None
+
+
+def check_in_time(plane: Plane, *, since: float) -> None:
+    """Raises StoreUnavailable in a leader that has stood still since then: another may lead."""
+    if plane.clock.monotonic() - since >= TAKE_OVER_AFTER_SECONDS:
+        raise StoreUnavailable("it took so long that what it saw is no longer true")
+
+
+def ban_in_time(plane: Plane, slot: int, *, since: float, cut: bool = False) -> None:
+    """Ban a version on the page by what was seen `since` then, and not later than another leads.
+
+    No transaction takes the page back: so a leader that was stopped on its way here looks at its
+    clock right before the write, and right after it. Raises as `check_in_time`.
+    """
+    banned = plane.brake.banned(slot)
+    check_in_time(plane, since=since)
+    value = plane.brake.ban(slot, cut=cut)
+    try:
+        check_in_time(plane, since=since)
+    except StoreUnavailable:
+        if not banned:
+            plane.brake.lift(slot, value)
+        raise

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from grayscale.errors import GrayscaleError, StoreUnavailable
+from grayscale.errors import GrayscaleError
 from grayscale.plane import folding, idempotency, judging
 from grayscale.plane.plane import Plane
-from grayscale.relay.leader.lead import TAKE_OVER_AFTER_SECONDS, Lease
+from grayscale.relay.leader.lead import Lease, check_in_time
 from grayscale.relay.leader.watch import RollbackCarrier, Watcher
 
 _log = logging.getLogger(__name__)
@@ -71,13 +71,12 @@ class Leader:
     async def _tick(self, watcher: Watcher, carrier: RollbackCarrier, elapsed: float) -> bool:
         try:
             async with self._plane.write() as tx:
+                began = self._plane.clock.monotonic()
                 if not await self._lease.beat(tx):
                     return False
-                began = self._plane.clock.monotonic()
                 await watcher.tick(tx)
                 await carrier.tick(tx, elapsed)
-                if self._plane.clock.monotonic() - began >= TAKE_OVER_AFTER_SECONDS:
-                    raise StoreUnavailable("it took so long that what it saw is no longer true")
+                check_in_time(self._plane, since=began)
             self._ticks += 1
             if self._ticks % _HOUSEKEEPING_EVERY_TICKS == 0:
                 await self._keep_house()

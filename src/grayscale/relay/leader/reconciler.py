@@ -17,6 +17,7 @@ from grayscale.plane.conduct import SILENT_AFTER_SECONDS
 from grayscale.plane.document import Document
 from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi, PrefectError
+from grayscale.relay.leader.lead import ban_in_time
 from grayscale.relay.leader.reporting import Reporter
 from grayscale.relay.leader.runs import (
     DEPLOYMENT,
@@ -71,6 +72,7 @@ class Reconciler:
         self._prefect = prefect
         self._watch = RunWatch(plane, prefect)
         self._reporter = Reporter(plane, prefect)
+        self._looked_at = 0.0
 
     async def run_once(self) -> None:
         """One look at every release that is not over, and at ends nobody has reported."""
@@ -101,6 +103,7 @@ class Reconciler:
         if sight.meaning is Meaning.NOTHING:
             return
         async with self._plane.write() as tx:
+            self._looked_at = self._plane.clock.monotonic()
             release = await document.load(tx, standing.release_id)
             conductor = await document.conductor_of(tx, release.id)
             if standing in stand_for(release, conductor):  # else it was superseded meanwhile
@@ -126,7 +129,7 @@ class Reconciler:
     async def _abort(self, tx: Tx, release: Document, *, note: str) -> None:
         version = await versions.find(tx, release.version)
         if version is not None and release.state in GUARDED:
-            self._plane.brake.ban(version.brake_slot)
+            ban_in_time(self._plane, version.brake_slot, since=self._looked_at)
         await people.abort(self._plane, tx, release, actor=PREFECT, note=note)
 
     # ---------------------------------------------------------------- from the record to Prefect

@@ -15,6 +15,7 @@ from grayscale.plane.document import Document
 from grayscale.plane.judging import Look
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.holding import ask_if_held_for_long, hold_or_go_on
+from grayscale.relay.leader.lead import ban_in_time
 from grayscale.relay.leader.leftovers import LeftOvers
 from grayscale.relay.leader.rules import act_on_broken_rules, rollback_target
 from grayscale.relay.leader.trips import LeftOverTrips
@@ -150,7 +151,7 @@ class Watcher:
     async def _ban(self, tx: Tx, name: str) -> None:
         version = await versions.find(tx, name)
         if version is not None:
-            self._plane.brake.ban(version.brake_slot)
+            ban_in_time(self._plane, version.brake_slot, since=self._looked_at or 0.0)
 
     async def _braked(self, tx: Tx, release: Document) -> bool:
         """A ban that could not be recorded at the time is carried to its end now."""
@@ -257,9 +258,11 @@ class RollbackCarrier:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._drained = ("", 0.0)
+        self._looked_at = 0.0
 
     async def tick(self, tx: Tx, elapsed: float) -> None:
         """One look at the newest rollback."""
+        self._looked_at = self._plane.clock.monotonic()
         latest = await takeaway.latest_rollback(tx)
         if latest is None or latest["state"] in ("completed", "aborted"):
             return
@@ -294,7 +297,7 @@ class RollbackCarrier:
         for name in names:
             version = await versions.find(tx, name)
             if version is not None and self._plane.brake.banned(version.brake_slot):
-                self._plane.brake.ban(version.brake_slot, cut=True)
+                ban_in_time(self._plane, version.brake_slot, since=self._looked_at, cut=True)
 
     async def _lower(self, tx: Tx, latest: dict[str, object], elapsed: float) -> None:
         waited = float(str(latest["waited_seconds"])) + elapsed
