@@ -19,6 +19,9 @@ from grayscale.plane.ids import new_id
 from grayscale.store import schema
 from grayscale.store.database import Tx
 
+_NEWEST = select(schema.configs).order_by(schema.configs.c.seq.desc()).limit(1)
+_PUT = insert(schema.configs)
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -75,7 +78,7 @@ class Config:
 
 async def current(tx: Tx) -> Config:
     """The config in force."""
-    row = await tx.one(select(schema.configs).order_by(schema.configs.c.seq.desc()).limit(1))
+    row = await tx.one(_NEWEST)
     if row is None:
         raise StoreLost("the control store holds no config; it was never set up")
     return _from_row(row)
@@ -83,8 +86,7 @@ async def current(tx: Tx) -> Config:
 
 async def current_id(tx: Tx) -> str | None:
     """The id of the config in force; None before the first one."""
-    newest = select(schema.configs.c.config_id).order_by(schema.configs.c.seq.desc()).limit(1)
-    row = await tx.one(newest)
+    row = await tx.one(_NEWEST)
     return str(row["config_id"]) if row else None
 
 
@@ -115,7 +117,7 @@ async def put(tx: Tx, config: Config, *, now: datetime, actor: Actor, reason: st
         actor=actor.to_json(),
         reason=reason,
     )
-    seq = await tx.insert(insert(schema.configs).values(**_to_row(config)))
+    seq = await tx.insert(_PUT, **_to_row(config))
     await events.append(
         tx,
         event_type="split.changed",

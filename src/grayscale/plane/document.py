@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
@@ -20,6 +20,24 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 
 _SILENT = frozenset({"release.created", "release.extended"})
+
+_releases, _conductors = schema.releases.c, schema.conductors.c
+_BY_ID = select(schema.releases).where(_releases.id == bindparam("release_id"))
+_NEWEST_OF_VERSION = (
+    select(schema.releases)
+    .where(_releases.version == bindparam("version"))
+    .order_by(_releases.seq.desc())
+    .limit(1)
+)
+_IN_STATES = (
+    select(_releases.document)
+    .where(_releases.state.in_(bindparam("states", expanding=True)))
+    .order_by(_releases.seq)
+)
+_SAVE = update(schema.releases).where(_releases.id == bindparam("release_id"))
+_CONDUCTOR = select(schema.conductors).where(_conductors.release_id == bindparam("of"))
+_PUT_CONDUCTOR = update(schema.conductors).where(_conductors.release_id == bindparam("of"))
+_REPORT_DUE = select(_conductors.release_id).where(_conductors.report_due.is_(True))
 
 
 class Trouble(BaseModel):
@@ -119,11 +137,9 @@ class Document(BaseModel):
 
 async def load(tx: Tx, release_id: str) -> Document:
     """A release by id or by version name (its newest); raises Refused (404)."""
-    table = schema.releases
-    row = await tx.one(select(table).where(table.c.id == release_id))
+    row = await tx.one(_BY_ID, release_id=release_id)
     if row is None:
-        statement = select(table).where(table.c.version == release_id)
-        row = await tx.one(statement.order_by(table.c.seq.desc()).limit(1))
+        row = await tx.one(_NEWEST_OF_VERSION, version=release_id)
     if row is None:
         raise Refused(
             404,
@@ -136,9 +152,7 @@ async def load(tx: Tx, release_id: str) -> Document:
 
 async def in_states(tx: Tx, states: frozenset[State]) -> list[Document]:
     """Every release in one of these states, oldest first."""
-    table = schema.releases
-    statement = select(table).where(table.c.state.in_([state.value for state in states]))
-    rows = await tx.all(statement.order_by(table.c.seq))
+    rows = await tx.all(_IN_STATES, states=[state.value for state in states])
     return [Document.model_validate(row["document"]) for row in rows]
 
 
@@ -175,14 +189,13 @@ async def save(tx: Tx, document: Document, *, now: datetime) -> None:
     """Write a release back; a final one gets its time."""
     if document.state in FINAL and document.finished_at is None:
         document.finished_at = rfc3339(now)
-    statement = update(schema.releases).where(schema.releases.c.id == document.id)
     await tx.run(
-        statement.values(
-            version=document.version,
-            state=document.state.value,
-            revision=document.revision,
-            document=document.model_dump(mode="json"),
-        )
+        _SAVE,
+        release_id=document.id,
+        version=document.version,
+        state=document.state.value,
+        revision=document.revision,
+        document=document.model_dump(mode="json"),
     )
 
 
@@ -229,8 +242,7 @@ async def tell(
 
 async def conductor_of(tx: Tx, release_id: str) -> dict[str, Any]:
     """The conductor's row: who drives, its fence, its lease."""
-    table = schema.conductors
-    row = await tx.one(select(table).where(table.c.release_id == release_id))
+    row = await tx.one(_CONDUCTOR, of=release_id)
     if row is None:
         raise Refused(404, "release_not_found", f"Release '{release_id}' does not exist")
     return dict(row)
@@ -238,8 +250,7 @@ async def conductor_of(tx: Tx, release_id: str) -> dict[str, Any]:
 
 async def put_conductor(tx: Tx, release_id: str, **changes: Any) -> None:
     """Change the conductor's row."""
-    table = schema.conductors
-    await tx.run(update(table).where(table.c.release_id == release_id).values(**changes))
+    await tx.run(_PUT_CONDUCTOR, of=release_id, **changes)
 
 
 def links(plane: Plane, release_id: str, flow_run_id: str | None) -> dict[str, str | None]:
@@ -254,6 +265,5 @@ def links(plane: Plane, release_id: str, flow_run_id: str | None) -> dict[str, s
 
 async def report_due(tx: Tx) -> list[str]:
     """Releases whose end a conductor has still to report in Prefect."""
-    table = schema.conductors
-    rows = await tx.all(select(table.c.release_id).where(table.c.report_due.is_(True)))
+    rows = await tx.all(_REPORT_DUE)
     return [str(row["release_id"]) for row in rows]

@@ -20,6 +20,10 @@ from grayscale.store.log_heads import Head
 FIRST_HASH = "0" * 64
 SCHEMA_VERSION = 1
 
+_HEAD = select(schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
+_APPEND = insert(schema.events)
+_TELL = insert(schema.outbox)
+
 
 def chain_hash(previous: str, envelope: str) -> str:
     """The hash of a record: SHA-256 over the hash before it and its own text."""
@@ -58,7 +62,7 @@ async def append(
     for channel, hint in channels:
         notice = {"event_id": event_id, "release_id": release_id, "channel": channel, "hint": hint}
         due = {"first_due_at": rfc3339(now), "next_at": rfc3339(now)}
-        await tx.run(insert(schema.outbox).values(state="pending", attempts=0, **notice, **due))
+        await tx.run(_TELL, state="pending", attempts=0, **notice, **due)
     return event_id
 
 
@@ -67,15 +71,14 @@ async def _write(tx: Tx, envelope: dict[str, Any], previous: str) -> None:
     text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     record_hash = chain_hash(previous, text)
     seq = await tx.insert(
-        insert(schema.events).values(
-            id=envelope["id"],
-            type=envelope["type"],
-            timestamp=envelope["timestamp"],
-            release_id=envelope["data"]["release_id"],
-            envelope=text,
-            previous_hash=previous,
-            hash=record_hash,
-        )
+        _APPEND,
+        id=envelope["id"],
+        type=envelope["type"],
+        timestamp=envelope["timestamp"],
+        release_id=envelope["data"]["release_id"],
+        envelope=text,
+        previous_hash=previous,
+        hash=record_hash,
     )
     tx.head = Head(int(seq), envelope["id"], record_hash)
 
@@ -126,5 +129,5 @@ async def seq_of(tx: Tx, event_id: str) -> int:
 
 async def head_hash(tx: Tx) -> str:
     """The hash of the newest event: kept outside the database too."""
-    row = await tx.one(select(schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1))
+    row = await tx.one(_HEAD)
     return str(row["hash"]) if row else FIRST_HASH

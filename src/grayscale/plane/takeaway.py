@@ -26,6 +26,7 @@ DRAIN_SECONDS = 600.0
 BREAKER = Actor("breaker", via="relay")
 
 _QUARANTINE = frozenset({"candidate"})
+_LATEST = select(schema.rollbacks).order_by(schema.rollbacks.c.seq.desc()).limit(1)
 
 
 async def roll_back(
@@ -172,8 +173,7 @@ async def open_rollback(tx: Tx, data: dict[str, Any], *, state: str) -> str:
 
 async def latest_rollback(tx: Tx) -> dict[str, Any] | None:
     """The newest rollback: its document with `rollback_id` and `state`."""
-    table = schema.rollbacks
-    row = await tx.one(select(table).order_by(table.c.seq.desc()).limit(1))
+    row = await tx.one(_LATEST)
     if row is None:
         return None
     return {**row["document"], "rollback_id": row["rollback_id"], "state": row["state"]}

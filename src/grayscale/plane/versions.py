@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from grayscale.clock import rfc3339
@@ -22,6 +22,7 @@ from grayscale.traffic.versions import VersionConfig, apply_overrides, check_ver
 FIRST_BRAKE_SLOT = 8
 LAST_BRAKE_SLOT = 511
 QUARANTINED = "version.quarantined"
+_BY_NAME = select(schema.versions).where(schema.versions.c.name == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ async def every(tx: Tx) -> list[StoredVersion]:
 
 async def find(tx: Tx, name: str) -> StoredVersion | None:
     """The version of this name, or None."""
-    row = await tx.one(select(schema.versions).where(schema.versions.c.name == name))
+    row = await tx.one(_BY_NAME, name=name)
     return _from_row(row) if row else None
 
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from grayscale.clock import rfc3339
 from grayscale.plane.plane import Plane
 from grayscale.store import schema
 from grayscale.traffic.counters import Cells, dump_cells
+
+_workers = schema.workers.c
+_SIGN_OF_LIFE = (
+    update(schema.workers)
+    .where(_workers.id == bindparam("worker_id"))
+    .values(flushes=_workers.flushes + 1)
+)
+_JOIN = insert(schema.workers)
+_COUNT = insert(schema.counters)
+_STATE_SEQ = select(schema.meta.c.number).where(schema.meta.c.key == "state_seq")
+_BEAT = select(schema.leader.c.beat)
+_LIVE = select(_workers.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +44,17 @@ async def flush(
     in_flight: Mapping[str, int],
 ) -> Beat:
     """Write a worker's counters and sign of life in one transaction."""
-    table = schema.workers
     now_runs = {"applied_seq": applied_seq, "in_flight": dict(in_flight)}
     async with plane.database.write() as tx:
-        mine = update(table).where(table.c.id == worker_id)
-        if not await tx.run(mine.values(flushes=table.c.flushes + 1, **now_runs)):
-            await tx.run(insert(table).values(id=worker_id, pid=pid, flushes=1, **now_runs))
+        if not await tx.run(_SIGN_OF_LIFE, worker_id=worker_id, **now_runs):
+            await tx.run(_JOIN, id=worker_id, pid=pid, flushes=1, **now_runs)
         if cells:
-            await tx.run(
-                insert(schema.counters).values(
-                    at=rfc3339(plane.clock.now()),
-                    span_seconds=1,
-                    worker_id=worker_id,
-                    cells=dump_cells(cells),
-                )
-            )
-        seq = await tx.one(select(schema.meta.c.number).where(schema.meta.c.key == "state_seq"))
-        beat = await tx.one(select(schema.leader.c.beat))
-        live = await tx.all(select(table.c.id))
+            at = rfc3339(plane.clock.now())
+            counted = dump_cells(cells)
+            await tx.run(_COUNT, at=at, span_seconds=1, worker_id=worker_id, cells=counted)
+        seq = await tx.one(_STATE_SEQ)
+        beat = await tx.one(_BEAT)
+        live = await tx.all(_LIVE)
     return Beat(
         config_seq=int(seq["number"]) if seq else 0,
         beat=int(beat["beat"]) if beat else 0,

@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import event, inspect, select, update
+from sqlalchemy import CursorResult, event, inspect, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -51,22 +51,25 @@ class Tx:
         self.bumped: int | None = None
         self.head: log_heads.Head | None = None
 
-    async def one(self, statement: Executable) -> RowMapping | None:
-        """The first row, or None."""
-        return (await self._connection.execute(statement)).mappings().first()
+    async def one(self, statement: Executable, **values: object) -> RowMapping | None:
+        """The first row, or None; `values` are those that the statement leaves open."""
+        return (await self._execute(statement, values)).mappings().first()
 
-    async def all(self, statement: Executable) -> list[RowMapping]:
+    async def all(self, statement: Executable, **values: object) -> list[RowMapping]:
         """Every row."""
-        return list((await self._connection.execute(statement)).mappings())
+        return list((await self._execute(statement, values)).mappings())
 
-    async def run(self, statement: Executable) -> int:
+    async def run(self, statement: Executable, **values: object) -> int:
         """Carry out a write; returns how many rows it touched."""
-        return int((await self._connection.execute(statement)).rowcount)
+        return int((await self._execute(statement, values)).rowcount)
 
-    async def insert(self, statement: Executable) -> Any:
+    async def insert(self, statement: Executable, **values: object) -> Any:
         """Insert one row; returns its primary key."""
-        key = (await self._connection.execute(statement)).inserted_primary_key
+        key = (await self._execute(statement, values)).inserted_primary_key
         return key[0] if key else None
+
+    async def _execute(self, statement: Executable, values: dict[str, object]) -> CursorResult[Any]:
+        return await self._connection.execute(statement, values or None)
 
     async def bump(self) -> int:
         """Raise the state sequence: every worker will load a new snapshot."""
