@@ -12,10 +12,15 @@ import pytest
 from grayscale.plane import configs, events, folding, idempotency, keys, quarantine, versions
 from grayscale.plane.actor import RELAY, Actor
 from grayscale.plane.audit import AuditReport, verify
+from grayscale.plane.log_watch import LOOK_EVERY_SECONDS, LogWatch
 from grayscale.plane.plane import Plane
+from grayscale.relay.brake import Brake
+from grayscale.relay.runtime import Runtime
+from grayscale.relay.service import control_plane
 from grayscale.store import schema
 from grayscale.store.database import Database
-from grayscale.store.log_heads import NAME, note, noted
+from grayscale.store.log_heads import NAME, Head, newest, note, noted
+from grayscale.testing.clock import FakeClock
 
 ANN = Actor("ann")
 Log = list[dict[str, Any]]
@@ -253,3 +258,68 @@ async def test_a_copy_of_the_data_directory_can_be_verified(
     await database.close()
     assert report.ok
     assert report.records == len(log)
+
+
+async def a_little_later(watch: LogWatch, plane: Plane) -> str | None:
+    """What the watch says when its next look is due."""
+    assert isinstance(plane.clock, FakeClock)
+    plane.clock.advance(LOOK_EVERY_SECONDS)
+    await watch.look()
+    return watch.problem
+
+
+async def test_a_log_that_loses_its_head_is_noticed_while_the_relay_runs(
+    plane: Plane, log: Log, story: Any, tmp_path: Path
+) -> None:
+    """Within a look, and for good: whatever is written after it, and for whoever starts later."""
+    watch = LogWatch(plane.database, tmp_path, plane.clock)
+    await watch.look()
+    assert watch.problem is None
+    await tamper(plane, f"DELETE FROM events WHERE seq = {log[-1]['seq']}")
+    await story.renew()
+    await story.act("fail")
+    assert f"record {log[-1]['seq']} ({log[-1]['id']})" in (
+        await a_little_later(watch, plane) or ""
+    )
+    later = LogWatch(plane.database, tmp_path, plane.clock)
+    await later.look()
+    assert later.problem == watch.problem
+
+
+async def test_a_log_that_was_written_anew_is_noticed(
+    plane: Plane, log: Log, tmp_path: Path
+) -> None:
+    """Hashes that fit each other are not the ones that were noted."""
+    watch = LogWatch(plane.database, tmp_path, plane.clock)
+    await tamper(plane, f"UPDATE events SET hash = '{'a' * 64}' WHERE seq = {log[-1]['seq']}")
+    assert "written anew" in (await a_little_later(watch, plane) or "")
+
+
+async def test_only_the_end_of_the_file_of_heads_is_read(tmp_path: Path) -> None:
+    """The newest heads, and none of a line that was begun before."""
+    heads = [Head(seq, f"evt_{seq:020}", f"{seq:064}") for seq in range(900, 1200)]
+    for head in heads:
+        note(tmp_path, head)
+    for count in range(1, 20):
+        assert newest(tmp_path, count) == heads[-count:]
+
+
+async def test_readyz_says_that_the_log_lost_its_head(
+    plane: Plane, log: Log, tmp_path: Path
+) -> None:
+    """Each worker asks at the pace of its flushes, not per request."""
+    assert isinstance(plane.brake, Brake)
+    runtime = Runtime(plane.settings, plane.brake, plane.clock)
+    control = control_plane(plane.settings, tmp_path, runtime)
+    try:
+        await control.flush(cells={}, applied_seq=1, in_flight={})
+        assert "audit" not in runtime.health.reasons
+        await tamper(plane, f"DELETE FROM events WHERE seq = {log[-1]['seq']}")
+        await control.flush(cells={}, applied_seq=1, in_flight={})
+        assert "audit" not in runtime.health.reasons
+        assert isinstance(plane.clock, FakeClock)
+        plane.clock.advance(LOOK_EVERY_SECONDS)
+        await control.flush(cells={}, applied_seq=1, in_flight={})
+        assert "does not hold record" in runtime.health.reasons["audit"]
+    finally:
+        await control.close()

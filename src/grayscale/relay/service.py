@@ -21,6 +21,7 @@ from grayscale.plane.bootstrap import (
     settings_drift,
 )
 from grayscale.plane.ids import new_id
+from grayscale.plane.log_watch import LogWatch
 from grayscale.plane.plane import Plane
 from grayscale.prefect_api import PrefectApi
 from grayscale.relay import snapshot_file
@@ -43,10 +44,11 @@ _log = logging.getLogger(__name__)
 class StoreControlPlane:
     """One worker's control plane over the control store."""
 
-    def __init__(self, plane: Plane, runtime: Runtime, worker_id: str) -> None:
+    def __init__(self, plane: Plane, runtime: Runtime, worker_id: str, log_watch: LogWatch) -> None:
         self._plane = plane
         self._runtime = runtime
         self._worker_id = worker_id
+        self._log_watch = log_watch
 
     async def load_snapshot(self) -> Snapshot:
         """The newest state that requests are served by."""
@@ -54,6 +56,8 @@ class StoreControlPlane:
 
     async def flush(self, *, cells: Cells, applied_seq: int, in_flight: Mapping[str, int]) -> Beat:
         """Write a delta of counters, and acknowledge the state that this worker runs."""
+        await self._log_watch.look()  # before it: what is counted is then written once or not
+        self._runtime.health.report("audit", self._log_watch.problem)
         beat = await workers.flush(
             self._plane,
             worker_id=self._worker_id,
@@ -101,7 +105,8 @@ def control_plane(settings: Settings, data_dir: Path, runtime: Runtime) -> Store
     """The control plane of one worker; the store is opened at its first use."""
     database = Database(data_dir, settings.store_url)
     plane = Plane(database, runtime.brake, runtime.clock, settings)
-    return StoreControlPlane(plane, runtime, new_id("worker"))
+    log_watch = LogWatch(database, data_dir, runtime.clock)
+    return StoreControlPlane(plane, runtime, new_id("worker"), log_watch)
 
 
 async def set_up(settings: Settings, data_dir: Path, *, given_key: str | None) -> str | None:

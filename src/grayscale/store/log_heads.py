@@ -14,6 +14,7 @@ from pathlib import Path
 NAME = "audit-heads.log"
 _log = logging.getLogger(__name__)
 _HASH_CHARACTERS = 64
+_LONGEST_LINE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,22 @@ def note(data_dir: Path, head: Head) -> None:
 
 def noted(data_dir: Path) -> list[Head]:
     """Every head that was noted, oldest first; lines that were torn are left out."""
+    return _heads(data_dir, last_bytes=None)
+
+
+def newest(data_dir: Path, count: int) -> list[Head]:
+    """The heads that were noted last, oldest first, from the end of the file alone."""
+    return _heads(data_dir, last_bytes=count * _LONGEST_LINE)[-count:]
+
+
+def _heads(data_dir: Path, *, last_bytes: int | None) -> list[Head]:
     try:
-        text = (data_dir / NAME).read_text(encoding="utf-8", errors="replace")
+        with (data_dir / NAME).open("rb") as file:
+            skipped = max(0, file.seek(0, os.SEEK_END) - last_bytes) if last_bytes else 0
+            file.seek(skipped)
+            if skipped:
+                file.readline()  # the rest of a line that began before
+            text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return []
     heads = [head for line in text.splitlines() if (head := _read(line)) is not None]
