@@ -96,7 +96,6 @@ def main() -> None:
     for chatty in ("alembic", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     line = sys.stdin.buffer.readline()
     orders = msgspec.json.decode(line, type=Orders)
     uvloop.run(_work(orders))
