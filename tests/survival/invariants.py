@@ -42,11 +42,16 @@ class Witness:
     commits: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     def look(self) -> None:
         """Write down each rule that this commit has broken."""
-        scene = _scene(self.tables)
         self.commits += 1
+        rows = _rows(self.tables)
+        if rows == self._rows:
+            return  # what held of these rows holds
+        scene = _scene(rows)
+        self._rows = rows
         if self.before is None or scene.weights != self.before.weights:
             self.history.append(scene.weights)
         try:
@@ -58,13 +63,18 @@ class Witness:
         self.before = scene
 
 
-def _scene(tables: Tables) -> Scene:
-    found = tables.sql("SELECT weights, aliases FROM configs ORDER BY seq DESC LIMIT 1")
-    documents = tables.sql("SELECT document FROM releases ORDER BY seq")
+def _rows(tables: Tables) -> list[tuple[Any, ...]]:
+    """The config, and every release."""
+    config = tables.sql("SELECT weights, aliases FROM configs ORDER BY seq DESC LIMIT 1")
+    return [*config, *tables.sql("SELECT document FROM releases ORDER BY seq")]
+
+
+def _scene(rows: list[tuple[Any, ...]]) -> Scene:
+    (weights, aliases), *documents = rows
     releases = [json.loads(text) for (text,) in documents]
     return Scene(
-        weights=json.loads(found[0][0]),
-        aliases=json.loads(found[0][1]),
+        weights=json.loads(weights),
+        aliases=json.loads(aliases),
         releases={release["id"]: release for release in releases},
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from grayscale.errors import GrayscaleError
+from grayscale.errors import GrayscaleError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -62,6 +62,12 @@ class Process:
     async def _run(self, main: Coroutine[Any, Any, object]) -> object:
         PROCESS.set(self)
         return await main
+
+    def fail_a_commit(self) -> None:
+        """Raises StoreUnavailable if that is what happens to it next."""
+        if self.commits_fail:
+            self.commits_fail -= 1
+            raise StoreUnavailable(f"{self.name}: the store was gone at the commit")
 
     def kill(self) -> None:
         """`kill -9`: what its `finally` blocks try reaches nobody."""

@@ -21,7 +21,7 @@ from tests.survival.processes import Process
 from tests.survival.virtual import run_virtually
 from tests.survival.world import CANDIDATE, LOOK_SECONDS, Traffic, World, plan_of
 
-_CALM_FROM_SECONDS = (10.0, 60.0)
+_CALM_FROM_SECONDS = (4.0, 30.0)
 _END_WITHIN_SECONDS = 900
 _REPLACED_WITHIN_SECONDS = 8.0
 _HOUR = 3600.0
@@ -79,16 +79,16 @@ class Simulation:
     def _plan(self) -> dict[str, object]:
         lease = {
             "seconds": self.rng.choice([10, 30, 90]),
-            "sleep_above_seconds": 8,
+            "sleep_above_seconds": 6,
             "on_expiry": self.rng.choice(["hold_at_stable", "hold_at_stable", "roll_back"]),
         }
         return {
             "auto_promote": {
                 "promotion_steps": self.rng.choice([[10, 100], [10, 50, 100], [100]]),
-                "step_duration_seconds": self.rng.choice([5, 10]),
+                "step_duration_seconds": self.rng.choice([4, 8]),
             },
             "approval": self.rng.choice([{}, {"before_steps": [100]}]),
-            "bake": {"duration_seconds": self.rng.choice([0, 5])},
+            "bake": {"duration_seconds": self.rng.choice([0, 4])},
             "lease": lease,
         }
 

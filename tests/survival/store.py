@@ -1,20 +1,20 @@
 """The control store on SQLite in memory: the real tables, the real statements, no threads."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import ClauseElement, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import StaticPool
-from sqlalchemy.sql import Executable
 
 from grayscale.errors import StoreUnavailable
 from grayscale.store.database import Database, Tx, _first_rows
 from grayscale.store.migrate import upgrade
+from tests.survival import statements
 from tests.survival.processes import PROCESS
 
 
@@ -24,15 +24,19 @@ class MemoryDatabase(Database):
     A transaction never yields to other tasks, so that one is over before the next begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begun: bytes | None = None) -> None:
         super().__init__(Path("/nowhere"))
         self._connection = _connection()
-        _driver(_template()).backup(_driver(self._connection))
+        self._connection.deserialize(begun or _empty())
         self.committed: Callable[[], None] = lambda: None
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the tables hold, beside the code under test."""
-        return _driver(self._connection).execute(statement, values).fetchall()
+        return self._connection.execute(statement, values).fetchall()
+
+    def bytes(self) -> bytes:
+        """All of it, for another store to begin with."""
+        return self._connection.serialize()
 
     def check_identity(self) -> None:
         """There is no file to lose."""
@@ -45,57 +49,61 @@ class MemoryDatabase(Database):
         process = PROCESS.get(None)
         if process is not None and not process.alive:
             raise StoreUnavailable(f"{process.name} is dead")
-        with self._connection.begin():
-            yield Tx(cast("AsyncConnection", _Awaited(self._connection)))
-            if write and process is not None and process.commits_fail:
-                process.commits_fail -= 1
-                raise StoreUnavailable(f"{process.name}: the store was gone at the commit")
-        if write:
-            self.committed()
+        tx = Tx(cast("AsyncConnection", _Awaited(self._connection)))
+        if not write:
+            yield tx
+            return
+        with self._committed_or_nothing():
+            yield tx
+            if process is not None:
+                process.fail_a_commit()
+        self.committed()
+
+    @contextmanager
+    def _committed_or_nothing(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
 
 
 class _Awaited:
     """A connection whose answers are there at once."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    async def execute(self, statement: Executable) -> Any:
+    async def execute(
+        self, statement: ClauseElement, given: Mapping[str, Any] | None = None
+    ) -> statements.Rows:
         """Run a statement."""
-        return self._connection.execute(statement)
+        return statements.run(self._connection, statement, given or {})
 
 
 @cache
-def _connection() -> Connection:
-    """One for all worlds, one after the other: SQLAlchemy's compiled statements are kept."""
-    return _connect()
+def _connection() -> sqlite3.Connection:
+    """One for all worlds, one after the other: SQLite's prepared statements are kept."""
+    return sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
 
 
 @cache
-def _template() -> Connection:
+def _empty() -> bytes:
     """An empty store with its tables."""
-    connection = _connect()
-    with connection.begin():
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.begin() as connection:
         upgrade(connection)
-        first = _first_rows(Tx(cast("AsyncConnection", _Awaited(connection))))
-        with suppress(StopIteration):
-            first.send(None)
-    return connection
-
-
-def _connect() -> Connection:
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None}
-    )
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine.connect()
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
+    driver = engine.raw_connection().driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    return driver
+    driver.isolation_level = None
+    done_at_once(_first_rows(Tx(cast("AsyncConnection", _Awaited(driver)))))
+    return driver.serialize()
+
+
+def done_at_once(deed: Coroutine[Any, Any, object]) -> None:
+    """Carry out what waits for nothing."""
+    with suppress(StopIteration):
+        deed.send(None)
+        raise RuntimeError(f"{deed} waits for something")

@@ -21,6 +21,7 @@ from grayscale.errors import GrayscaleError, StoreError
 from grayscale.notices.delivery import Delivery
 from grayscale.notices.seam import Notice, NoticeError
 from grayscale.plan import Plan, plan_from_mapping
+from grayscale.plan.parts import AnswerGates
 from grayscale.plane import configs, releases, snapshots, workers
 from grayscale.plane.actor import Actor
 from grayscale.plane.bootstrap import first_start
@@ -33,16 +34,17 @@ from grayscale.relay.leader.reconciler import Reconciler
 from grayscale.relay.leader.watch import RollbackCarrier, Watcher
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings, settings_from
+from grayscale.testing.clock import FakeClock
 from grayscale.traffic.counters import Cell, CellKey, Cells
 from tests.survival.conductor import KEY, Conductor
 from tests.survival.invariants import Witness
 from tests.survival.prefect import MemoryPrefect, Run
 from tests.survival.processes import Effects, Lost, Process
-from tests.survival.store import MemoryDatabase
+from tests.survival.store import MemoryDatabase, done_at_once
 from tests.survival.virtual import VirtualClock
 
 ANN = Actor("ann")
-LOOK_SECONDS = 2.5
+LOOK_SECONDS = 4.0  # a follower takes over after 5 s
 _PUSH_SECONDS = 0.1
 CANDIDATE, STABLE = "v2", "v1"
 _PLAN: dict[str, Any] = {
@@ -51,7 +53,11 @@ _PLAN: dict[str, Any] = {
     "auto_promote": {"promotion_steps": [10, 100], "step_duration_seconds": 10},
     "approval": {"before_steps": [100], "timeout_minutes": 60},
     "bake": {"duration_seconds": 5},
-    "judge": {"interval_seconds": 5, "max_extensions": 1},
+    "judge": {
+        "interval_seconds": 4,
+        "max_extensions": 1,
+        "gates": dict.fromkeys(AnswerGates.model_fields, False),  # answers are only counted here
+    },
 }
 
 
@@ -65,6 +71,15 @@ def _settings() -> Settings:
         },
         source="test",
     )
+
+
+@cache
+def _begun() -> bytes:
+    """A store in which a relay has begun, once for all worlds."""
+    store = MemoryDatabase()
+    plane = Plane(store, Brake(mmap.mmap(-1, PAGE_BYTES)), FakeClock(), _settings())
+    done_at_once(first_start(plane, Path("/nowhere"), given_key=KEY))
+    return store.bytes()
 
 
 class Inbox:
@@ -115,7 +130,7 @@ class World:
         self.effects = effects
         self.traffic = traffic
         self.clock = VirtualClock()
-        self.store = MemoryDatabase()
+        self.store = MemoryDatabase(_begun())
         self.brake = Brake(mmap.mmap(-1, PAGE_BYTES))
         self.plane = Plane(self.store, self.brake, self.clock, _settings())
         self.prefect = MemoryPrefect(self.effects, self._conduct)
@@ -129,7 +144,6 @@ class World:
 
     async def begin(self, plan: Plan | None = None) -> None:
         """A relay with two workers that may lead, and a release on record."""
-        await first_start(self.plane, Path("/nowhere"), given_key=KEY)
         runtime = Runtime(self.plane.settings, self.brake, self.clock)
         runtime.install(await snapshots.load(self.plane))
         self._app = admin_app(self.plane, runtime, _nothing)
@@ -229,18 +243,24 @@ class World:
             await self.clock.sleep(LOOK_SECONDS)
 
     async def _work(self) -> None:
-        """A relay worker: it runs the newest state, and counts."""
+        """A relay worker: it runs the newest state that it has heard of, and counts."""
         cells: Cells = {}
+        config: configs.Config | None = None
+        heard = 0
         while True:
             with suppress(StoreError):  # as the real one: it goes on with what it knows
-                async with self.plane.read() as tx:
-                    config = await configs.current(tx)
-                await workers.flush(
+                if config is None or self._pushed.is_set():
+                    async with self.plane.read() as tx:
+                        config = await configs.current(tx)
+                    self._pushed.clear()
+                beat = await workers.flush(
                     self.plane, worker_id="worker", pid=1, applied_seq=config.state_seq,
                     cells=cells, in_flight={},
                 )  # fmt: skip
                 cells = self.traffic.cells(config)
-            self._pushed.clear()
+                if beat.config_seq > heard:
+                    heard = beat.config_seq
+                    self._pushed.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._pushed.wait()

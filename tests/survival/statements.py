@@ -1,0 +1,129 @@
+"""The product's own statements on SQLite, without what SQLAlchemy's engine does around each.
+
+SQLAlchemy compiles a statement once, and once more for each other shape of it; then values go in
+and rows come out as its types say. Its pools, events and cursors, which nothing here looks at,
+cost more than SQLite itself.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, ClauseElement, Select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeEngine
+
+_DIALECT = sqlite.dialect(paramstyle="named")
+_Convert = Callable[[Any], Any]
+
+
+class Rows:
+    """What `grayscale.store.database.Tx` asks of an answer."""
+
+    def __init__(self, found: list[dict[str, Any]], rowcount: int, new_seq: int | None) -> None:
+        self._found = found
+        self.rowcount = rowcount
+        self.inserted_primary_key = (new_seq,)
+
+    def mappings(self) -> "Rows":
+        """The rows by name, as they are."""
+        return self
+
+    def first(self) -> dict[str, Any] | None:
+        """The first one, or None."""
+        return self._found[0] if self._found else None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Each one."""
+        return iter(self._found)
+
+
+class Prepared:
+    """A statement of one shape: the same SQL with other values."""
+
+    def __init__(self, statement: Any, key: Any, given: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=_DIALECT, cache_key=key, column_keys=given or None)
+        self._sql = str(compiled)
+        places = {} if key is None else {b.key: n for n, b in enumerate(compiled.cache_key[1])}
+        self._fixed: dict[str, Any] = {}
+        self._places: list[tuple[str, int, _Convert | None]] = []
+        self._given: list[tuple[str, str, _Convert | None]] = []
+        self._lists: list[str] = []
+        for bind, name in compiled.bind_names.items():
+            convert = _impl(bind.type).bind_processor(_DIALECT)
+            if bind.key in given:
+                self._given.append((name, bind.key, convert))
+            elif bind.key in places:
+                self._places.append((name, places[bind.key], convert))
+            else:
+                self._fixed[name] = _converted(bind.effective_value, convert)
+            if bind.expanding:
+                self._lists.append(name)
+        for column in getattr(compiled, "insert_prefetch", ()):
+            default = column.default.arg
+            value = default(None) if column.default.is_callable else default
+            self._fixed[column.key] = _converted(value, _impl(column.type).bind_processor(_DIALECT))
+        self._columns = _columns(statement) if isinstance(statement, Select) else []
+
+    def run(
+        self,
+        connection: sqlite3.Connection,
+        values: Sequence[BindParameter[Any]],
+        given: Mapping[str, Any],
+    ) -> Rows:
+        """Carry it out with its own values, and with those that it left open."""
+        bound = dict(self._fixed)
+        for name, key, convert in self._given:
+            bound[name] = _converted(given[key], convert)
+        for name, place, convert in self._places:
+            bound[name] = _converted(values[place].effective_value, convert)
+        sql = self._spelled_out(bound) if self._lists else self._sql
+        cursor = connection.execute(sql, bound)
+        rows = [self._named(row) for row in cursor.fetchall()] if self._columns else []
+        return Rows(rows, cursor.rowcount, cursor.lastrowid)
+
+    def _spelled_out(self, bound: dict[str, Any]) -> str:
+        """`IN` with as many places as there are values."""
+        sql = self._sql
+        for name in self._lists:
+            items = {f"{name}_{n}": item for n, item in enumerate(bound.pop(name))}
+            listed = ", ".join(f":{item}" for item in items) or "SELECT 1 WHERE 1 = 0"
+            sql = sql.replace(f"__[POSTCOMPILE_{name}]", listed)
+            bound |= items
+        return sql
+
+    def _named(self, row: Sequence[Any]) -> dict[str, Any]:
+        return {
+            name: value if convert is None else convert(value)
+            for (name, convert), value in zip(self._columns, row, strict=True)
+        }
+
+
+_PREPARED: dict[Any, Prepared] = {}
+
+
+def run(connection: sqlite3.Connection, statement: ClauseElement, given: Mapping[str, Any]) -> Rows:
+    """Carry out a statement."""
+    key = statement._generate_cache_key()
+    if key is None:
+        return Prepared(statement, None, tuple(given)).run(connection, (), given)
+    shape = (key.key, *given)
+    prepared = _PREPARED.get(shape)
+    if prepared is None:
+        prepared = _PREPARED[shape] = Prepared(statement, key, tuple(given))
+    return prepared.run(connection, key.bindparams, given)
+
+
+def _columns(statement: Select[Any]) -> list[tuple[str, _Convert | None]]:
+    return [
+        (column.name, _impl(column.type).result_processor(_DIALECT, None))
+        for column in statement.selected_columns
+    ]
+
+
+def _impl(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return kind.dialect_impl(_DIALECT)
+
+
+def _converted(value: Any, convert: _Convert | None) -> Any:
+    return value if convert is None else convert(value)
