@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
@@ -17,6 +17,8 @@ from grayscale.store.database import Tx
 
 KEPT = timedelta(hours=72)
 _LONGEST_KEY = 255
+_BY_KEY = select(schema.idempotency).where(schema.idempotency.c.key == bindparam("key"))
+_KEEP = insert(schema.idempotency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ async def replay(tx: Tx, key: str, wanted: str) -> Answer | None:
             f"Idempotency-Key: must have 1 to {_LONGEST_KEY} characters (got {len(key)})",
             param="Idempotency-Key",
         )
-    row = await tx.one(select(schema.idempotency).where(schema.idempotency.c.key == key))
+    row = await tx.one(_BY_KEY, key=key)
     if row is None:
         return None
     if row["fingerprint"] != wanted:
@@ -58,13 +60,12 @@ async def replay(tx: Tx, key: str, wanted: str) -> Answer | None:
 async def keep(tx: Tx, key: str, wanted: str, answer: Answer, *, now: datetime) -> None:
     """Keep the answer with the effect, in the effect's own transaction."""
     await tx.run(
-        insert(schema.idempotency).values(
-            key=key,
-            fingerprint=wanted,
-            status=answer.status,
-            answer=answer.body,
-            created_at=rfc3339(now),
-        )
+        _KEEP,
+        key=key,
+        fingerprint=wanted,
+        status=answer.status,
+        answer=answer.body,
+        created_at=rfc3339(now),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from grayscale.judge import Interval, JudgeState, Verdict, start
 from grayscale.judge.recorded import interval_json, look_once, verdict_json
@@ -27,6 +27,16 @@ from grayscale.store.database import Tx
 from grayscale.traffic.counters import Cells, load_cells, merge_cells
 
 _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
+
+_counters, _judging = schema.counters.c, schema.judging.c
+_COUNTED = (
+    select(_counters.seq, _counters.cells)
+    .where(_counters.seq > bindparam("cursor"), _counters.span_seconds == 1)
+    .order_by(_counters.seq)
+)
+_JUDGED = select(schema.judging).where(_judging.release_id == bindparam("of"))
+_JUDGE = update(schema.judging).where(_judging.release_id == bindparam("of"))
+_KEEP = insert(schema.intervals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +196,7 @@ def by_hand(config: Config) -> Document | None:
 
 async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
     """The sum of the counter rows after a cursor, and the cursor after them."""
-    table = schema.counters
-    rows = await tx.all(
-        select(table.c.seq, table.c.cells)
-        .where(table.c.seq > cursor, table.c.span_seconds == 1)
-        .order_by(table.c.seq)
-    )
+    rows = await tx.all(_COUNTED, cursor=cursor)
     cells: Cells = {}
     for row in rows:
         merge_cells(cells, load_cells(row["cells"]))
@@ -201,7 +206,7 @@ async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
 
 async def _row(tx: Tx, release: Document) -> dict[str, Any]:
     table = schema.judging
-    row = await tx.one(select(table).where(table.c.release_id == release.id))
+    row = await tx.one(_JUDGED, of=release.id)
     if row is not None:
         return dict(row)
     newest = await tx.one(select(func.max(schema.counters.c.seq).label("seq")))
@@ -222,16 +227,9 @@ async def _keep(
     cursor: int,
     seen: dict[str, Any],
 ) -> None:
-    table = schema.judging
-    await tx.run(
-        update(table)
-        .where(table.c.release_id == release.id)
-        .values(cursor=cursor, interval_id=interval.id, state=state)
-    )
+    await tx.run(_JUDGE, of=release.id, cursor=cursor, interval_id=interval.id, state=state)
     data = {"interval": interval_json(interval), "verdict": verdict_json(verdict), **seen}
-    await tx.run(
-        insert(schema.intervals).values(release_id=release.id, interval_id=interval.id, data=data)
-    )
+    await tx.run(_KEEP, release_id=release.id, interval_id=interval.id, data=data)
 
 
 async def read_up_to(tx: Tx) -> int | None:

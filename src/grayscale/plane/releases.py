@@ -23,6 +23,8 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 from grayscale.traffic.versions import apply_overrides, check_version_name
 
+_WORKERS = select(schema.workers.c.id, schema.workers.c.applied_seq)
+
 
 async def create(
     plane: Plane,
@@ -177,8 +179,7 @@ async def _base(tx: Tx, config: configs.Config, name: str, param: str) -> versio
 
 
 async def _workers(tx: Tx, release: Document) -> WorkersView:
-    table = schema.workers
-    rows = await tx.all(select(table.c.id, table.c.applied_seq))
+    rows = await tx.all(_WORKERS)
     lagging = [row["id"] for row in rows if row["applied_seq"] < release.state_seq]
     return WorkersView(total=len(rows), applied=len(rows) - len(lagging), lagging=lagging)
 

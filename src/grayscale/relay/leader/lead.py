@@ -7,7 +7,7 @@ stopped and goes on does nothing.
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from grayscale.errors import GrayscaleError, StoreUnavailable
 from grayscale.plane.plane import Plane
@@ -15,6 +15,14 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 
 TAKE_OVER_AFTER_SECONDS = 5.0
+
+_leader = schema.leader.c
+_LEADER = select(schema.leader)
+_PROOF = (
+    update(schema.leader)
+    .where(_leader.holder == bindparam("mine"), _leader.fence == bindparam("since"))
+    .values(beat=_leader.beat + 1)
+)
 
 
 class LeadLost(GrayscaleError):
@@ -43,7 +51,7 @@ class Lease:
         """Take the lease if nobody holds it, or its holder stands still."""
         table = schema.leader
         async with self._plane.database.read() as tx:
-            row = await tx.one(select(table))
+            row = await tx.one(_LEADER)
         if row is None:
             return False
         seen = (int(row["fence"]), int(row["beat"]))
@@ -65,13 +73,7 @@ class Lease:
 
     async def beat(self, tx: Tx) -> bool:
         """Prove the lease inside a transaction; False if another worker leads by now."""
-        table = schema.leader
-        held = await tx.run(
-            update(table)
-            .where(table.c.holder == self._worker_id, table.c.fence == self._fence)
-            .values(beat=table.c.beat + 1)
-        )
-        if not held:
+        if not await tx.run(_PROOF, mine=self._worker_id, since=self._fence):
             self._fence = None
         return self.held
 

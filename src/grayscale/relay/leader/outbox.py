@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, exists, select, update
+from sqlalchemy import RowMapping, Select, bindparam, exists, select, update
 
 from grayscale.clock import from_rfc3339, rfc3339
 from grayscale.notices.delivery import LONGEST_WAIT_SECONDS, OutboxItem
@@ -33,7 +33,7 @@ class StoreOutbox:
         """Notices whose time has come, oldest first; none that would overtake an earlier one."""
         async with self._plane.read() as tx:
             waiting = self._waiting(await tx.all(_TRIED))
-            rows = await tx.all(_pending_but(waiting).limit(limit))
+            rows = await tx.all(_DUE, waiting=waiting, ahead=waiting, limit=limit)
         return [
             OutboxItem(
                 id=str(row["seq"]),
@@ -100,11 +100,11 @@ def _left(next_at: str, wall: datetime) -> float:
     return min((from_rfc3339(next_at) - wall).total_seconds(), LONGEST_WAIT_SECONDS)
 
 
-def _pending_but(waiting: list[int]) -> Select[Any]:
-    """What is to be sent, but for these and what stands behind them in their lines."""
+def _pending_but_waiting() -> Select[Any]:
+    """What is to be sent, but for what waits and what stands behind that in its line."""
     box, log, earlier = schema.outbox, schema.events, schema.outbox.alias("earlier")
     behind = exists().where(
-        earlier.c.seq.in_(waiting),
+        earlier.c.seq.in_(bindparam("ahead", expanding=True)),
         earlier.c.release_id == box.c.release_id,
         earlier.c.channel == box.c.channel,
         earlier.c.seq < box.c.seq,
@@ -112,9 +112,14 @@ def _pending_but(waiting: list[int]) -> Select[Any]:
     return (
         select(box, log.c.envelope)
         .join(log, log.c.id == box.c.event_id)
-        .where(box.c.state == "pending", box.c.seq.not_in(waiting), ~behind)
+        .where(box.c.state == "pending", ~behind)
+        .where(box.c.seq.not_in(bindparam("waiting", expanding=True)))
         .order_by(box.c.seq)
+        .limit(bindparam("limit"))
     )
+
+
+_DUE = _pending_but_waiting()
 
 
 async def _put(tx: Tx, item_id: str, **changes: object) -> None:
