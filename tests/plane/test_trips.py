@@ -12,7 +12,7 @@ from grayscale.relay.leader.trips import REASON
 from grayscale.release.phases import State
 from tests.plane.watching import Watch, start
 
-WHY = "breaker: 6 of the last 6 candidate requests failed in one worker, stable 0 of 9 meanwhile"
+WHY = "breaker: 6 of the last 6 candidate requests failed, stable 0 of 9 meanwhile"
 
 
 async def put_trip(plane: Plane, name: str = "v2") -> bool:

@@ -57,7 +57,7 @@ def test_six_straight_failures_trip(bench: Bench) -> None:
     (trip,) = bench.trips
     assert trip == Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=5)
     assert trip.reason == (
-        "breaker: 6 of the last 6 candidate requests failed in one worker, stable 0 of 5 meanwhile"
+        "breaker: 6 of the last 6 candidate requests failed, stable 0 of 5 meanwhile"
     )
 
 

@@ -10,6 +10,7 @@ from grayscale.clock import Clock, SystemClock
 from grayscale.relay.brake import Brake
 from grayscale.relay.breaker import Breaker, Trip
 from grayscale.relay.failover import FailoverBudget
+from grayscale.relay.failure_page import FailurePage
 from grayscale.relay.inflight import InFlight
 from grayscale.relay.meter import Meter, Tally
 from grayscale.relay.rates import Rates
@@ -44,7 +45,13 @@ class Health:
 class Runtime:
     """One worker's state; `routing` is swapped whole, never changed."""
 
-    def __init__(self, settings: Settings, brake: Brake, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        brake: Brake,
+        clock: Clock | None = None,
+        failures: FailurePage | None = None,
+    ) -> None:
         self.settings = settings
         self.limits = settings.limits
         self.clock = clock or SystemClock()
@@ -53,7 +60,7 @@ class Runtime:
         self.in_flight = InFlight()
         self.rates = Rates()
         self.failover = FailoverBudget()
-        self.breaker = Breaker(self.clock.monotonic, self._trip)
+        self.breaker = Breaker(self.clock.monotonic, self._trip, failures)
         self.trips: list[Trip] = []
         self.flush_wanted = asyncio.Event()
         self.health = Health()

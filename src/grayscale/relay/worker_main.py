@@ -24,6 +24,7 @@ import uvloop
 from grayscale.relay.app import Listener
 from grayscale.relay.brake import Brake
 from grayscale.relay.control import MakeControlPlane
+from grayscale.relay.failure_page import FailurePage
 from grayscale.relay.orders import Orders
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.succession import until_relieved
@@ -39,7 +40,7 @@ async def _work(orders: Orders) -> None:
     leaving = asyncio.create_task(_leave_when_orphaned(data_dir, stop))
     settings = Settings.model_validate(orders.settings)
     brake = Brake.open(data_dir / "brake")
-    runtime = Runtime(settings, brake)
+    runtime = Runtime(settings, brake, failures=FailurePage.open(data_dir / "breaker"))
     control = _named(orders.control)(settings, data_dir, runtime)
     transports = {name: SoundAiohttpTransport(settings.limits) for name in settings.upstreams}
     sockets = {

@@ -8,8 +8,8 @@ from grayscale.relay.brake import is_trip
 from grayscale.store.database import Tx
 
 REASON = (
-    "breaker: the candidate's requests failed one after the other in one worker, which could not "
-    "say how many"
+    "breaker: the candidate's requests failed one after the other, and the worker that saw it "
+    "could not say how many"
 )
 
 
