@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from grayscale.judge.evidence import split_e_value, upper_tail
-from grayscale.judge.gates import Gate
-from grayscale.judge.state import Counts, GateState, History, Slot
+from grayscale.judge.gates import Gate, HistoryGate
+from grayscale.judge.state import Counts, GateState, History, Mark, since
 
 _HEAD = 4
-_SLOT_SECONDS = 5.0
+_SPACING_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
 _COMPARED_SECONDS = 60.0
 _WAIT_SECONDS = 120.0
@@ -27,21 +27,21 @@ _WELL_RATIO = 20.0
 
 
 class Recent(NamedTuple):
-    """The last two minutes of a step, summed up once per look.
+    """The last two minutes of a step.
 
-    A slot's sums, and so these, are laid out as (stable, candidate) requests started, those of
+    A mark's sums, and so these, are laid out as (stable, candidate) requests started, those of
     them that could fail, and then for each of `limits` (the absolute gates, by their place) its
     counts over all requests and its counts over the independent ones.
     """
 
     limits: Sequence[int]
+    marks: tuple[Mark, ...]
     two_minutes: tuple[int, ...]
-    last_minute: tuple[int, ...]
 
     @classmethod
-    def of(cls, slots: tuple[Slot, ...], limits: Sequence[int]) -> Recent:
-        """The sums of these slots."""
-        return cls(limits, _sums(slots), _sums(newest(slots, _COMPARED_SECONDS)))
+    def of(cls, marks: tuple[Mark, ...], limits: Sequence[int]) -> Recent:
+        """What happened between the first and the last of these marks."""
+        return cls(limits, marks, _between(marks))
 
     @property
     def started(self) -> tuple[int, int]:
@@ -61,7 +61,8 @@ class Recent(NamedTuple):
     def apart(self, at: int) -> Counts:
         """An absolute gate's counts of independent requests in the last minute."""
         begin = _HEAD + 8 * self.limits.index(at) + 4
-        return Counts(*self.last_minute[begin : begin + 4])
+        last_minute = _between(since(self.marks, _COMPARED_SECONDS))
+        return Counts(*last_minute[begin : begin + 4])
 
     def near_limit(self, at: int, gate: Gate, *, share: float = _NEAR_LIMIT) -> bool:
         """Whether stable itself is beyond this share of an absolute limit."""
@@ -82,7 +83,7 @@ class Recent(NamedTuple):
         only shows at full weight leaves stable next to none: there stable, since the suspicion
         began, must have had a few requests without any failure, or be surely well.
         """
-        if gate.kind == "history":
+        if isinstance(gate, HistoryGate):
             seen = state.pending_seconds >= _SEEN_SECONDS
             return seen and _looks_well(state.pending, history)
         if sticky is not None:
@@ -99,21 +100,14 @@ class Recent(NamedTuple):
         return e_value >= _SURELY_ANOTHER_SPLIT
 
 
-def with_slot(slots: tuple[Slot, ...], new: Slot) -> tuple[Slot, ...]:
-    """The last two minutes, in slots of a few seconds."""
-    if slots and slots[-1].seconds + new.seconds <= _SLOT_SECONDS:
-        return (*slots[:-1], _joined(slots[-1], new))
-    return newest((*slots, new), _MEMORY_SECONDS)
-
-
-def newest(slots: tuple[Slot, ...], seconds: float) -> tuple[Slot, ...]:
-    """The slots at the end that make up at least `seconds`, oldest first."""
-    covered, kept = 0.0, 0
-    for slot in reversed(slots):
-        if covered >= seconds:
-            break
-        covered, kept = covered + slot.seconds, kept + 1
-    return slots[len(slots) - kept :]
+def with_mark(marks: tuple[Mark, ...], seconds: float, counts: Sequence[int]) -> tuple[Mark, ...]:
+    """The marks of the last two minutes after one more interval, a few seconds from each other."""
+    marks = marks or (Mark(0.0, (0,) * len(counts)),)
+    before = marks[-1]
+    now = Mark(before.seconds + seconds, tuple(map(operator.add, before.sums, counts)))
+    if len(marks) > 1 and now.seconds - marks[-2].seconds <= _SPACING_SECONDS:
+        return (*marks[:-1], now)
+    return since((*marks, now), _MEMORY_SECONDS)
 
 
 def _looks_well(counts: Counts, history: History) -> bool:
@@ -130,10 +124,5 @@ def _looks_well(counts: Counts, history: History) -> bool:
     return log_ratio >= math.log(_WELL_RATIO)
 
 
-def _sums(slots: tuple[Slot, ...]) -> tuple[int, ...]:
-    return tuple(map(sum, zip(*[slot.sums for slot in slots], strict=True)))
-
-
-def _joined(one: Slot, other: Slot) -> Slot:
-    sums = tuple(map(operator.add, one.sums, other.sums))
-    return Slot(one.seconds + other.seconds, sums)
+def _between(marks: tuple[Mark, ...]) -> tuple[int, ...]:
+    return tuple(map(operator.sub, marks[-1].sums, marks[0].sums))

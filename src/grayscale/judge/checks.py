@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import attrgetter
 
+from grayscale.judge.measures import LATENCY, Cumulated, Side, Sides
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
 
 _COUNTS = ("requests", "errors", "rejected", "client_gone", "shared_errors", "callers")
+_counts_of = attrgetter(*_COUNTS)
 
 
-def check_interval(state: JudgeState, interval: Interval) -> None:
-    """Raise JudgeInputError if the interval cannot follow the state."""
+def checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
+    """All of an interval, and the independent part of it.
+
+    Raises JudgeInputError if the interval cannot follow the state.
+    """
     _check_count("id", interval.id)
     if state.last_id is not None and interval.id <= state.last_id:
         raise JudgeInputError(
@@ -22,40 +29,55 @@ def check_interval(state: JudgeState, interval: Interval) -> None:
     _check_number("seconds", interval.seconds, math.inf)
     _check_number("step_seconds", interval.step_seconds, math.inf)
     _check_number("weight_percent", interval.weight_percent, 100)
-    _check_arm("stable", interval.stable, state.open_stable)
-    _check_arm("candidate", interval.candidate, state.open_candidate)
-    for name, arm in zip(("stable", "candidate"), interval.independent or (), strict=False):
-        _check_arm(f"independent {name}", arm, arm.errors + sum(arm.latency_counts))
+    stable, candidate = _side("stable", interval.stable), _side("candidate", interval.candidate)
+    _check_ends("stable", stable, state.open_stable)
+    _check_ends("candidate", candidate, state.open_candidate)
+    everything = (stable, candidate)
+    if interval.independent is None:
+        return everything, everything
+    stable_alone, candidate_alone = interval.independent
+    return everything, (
+        _side("independent stable", stable_alone),
+        _side("independent candidate", candidate_alone),
+    )
 
 
-def _check_arm(name: str, arm: Arm, still_open: int) -> None:
-    for field in _COUNTS:
-        _check_count(f"{name}.{field}", getattr(arm, field))
-    answers = _check_histogram(f"{name}.latency_counts", arm.latency_counts)
-    for histogram, counts in arm.histograms.items():
-        _check_histogram(f"{name}.histograms[{histogram}]", counts)
+def _side(name: str, arm: Arm) -> Side:
+    for field, value in zip(_COUNTS, _counts_of(arm), strict=True):
+        if type(value) is not int or value < 0:
+            raise JudgeInputError(f"{name}.{field}: {value!r} is no count")
+    _check_part(f"{name}.failed_callers", arm.failed_callers, arm.callers)
     for signal, (bad, total) in arm.signals.items():
         _check_part(f"{name}.signals[{signal}]", bad, total)
-    _check_part(f"{name}.failed_callers", arm.failed_callers, arm.callers)
     for code, count in (arm.by_code or {}).items():
         _check_count(f"{name}.by_code[{code}]", count)
-    known, possible = arm.errors + answers, arm.requests + still_open
-    if known > possible:
+    heights = {}
+    if arm.latency_counts:
+        heights[LATENCY] = _cumulated(f"{name}.latency_counts", arm.latency_counts)
+    for histogram, counts in arm.histograms.items():
+        if counts:
+            heights[histogram] = _cumulated(f"{name}.histograms[{histogram}]", counts)
+    return Side(arm, max(arm.requests, arm.errors), heights)
+
+
+def _check_ends(name: str, side: Side, still_open: int) -> None:
+    """No more requests can end than there are."""
+    answers, errors = side.answers or 0, side.arm.errors
+    possible = side.arm.requests + still_open
+    if errors + answers > possible:
         raise JudgeInputError(
-            f"{name}: {arm.errors} errors and {answers} answers of {possible} requests"
+            f"{name}: {errors} errors and {answers} answers of {possible} requests"
         )
 
 
-def _check_histogram(name: str, counts: Sequence[int]) -> int:
-    """How many there are in all."""
-    if not counts:
-        return 0
+def _cumulated(name: str, counts: Sequence[int]) -> Cumulated:
     if len(counts) != BUCKETS:
         raise JudgeInputError(f"{name} has {len(counts)} buckets instead of {BUCKETS}")
-    total = sum(counts)
-    if type(total) is not int or min(counts) < 0:
+    cumulated = list(accumulate(counts))
+    # They fall where a count is negative.
+    if type(cumulated[-1]) is not int or cumulated[0] < 0 or cumulated != sorted(cumulated):
         raise JudgeInputError(f"{name}: counts are whole numbers from 0")
-    return total
+    return cumulated
 
 
 def _check_part(name: str, part: object, whole: object) -> None:

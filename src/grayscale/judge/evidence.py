@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -21,13 +22,15 @@ WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
 _FIRST_SHIFT, _SHIFTS = 0.15, 5  # in standard deviations of a log-normal law, doubling
 _TAILS = (2.0, 4.0, 10.0)
-_LOG_TAILS = {tail: math.log(tail) for tail in _TAILS}
+_LOG_TAILS = tuple((tail, math.log(tail)) for tail in _TAILS)
 _TAIL_RANK = 0.95
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
 SHAPES = _SHIFTS + len(_TAILS)
+_NEAR_LIMIT, _FAR_FROM_LIMIT = (1.3, 1.6, 2.5, 5.0), (0.5, 0.9)
+ABOVE_LIMIT = len(_NEAR_LIMIT) + len(_FAR_FROM_LIMIT)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
-_LATER_STARTS = 400
+_LATER_START = 0.5 / 400
 _CEILING = 1e100
 _EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
 
@@ -53,24 +56,18 @@ class EProcess(NamedTuple):
 
         `prior` are the alternatives' shares, which add up to 1; None: all alike.
         """
-        starting = min(self._starting(), self.rest)
-        shares = prior or (1 / len(self.masses),) * len(self.masses)
+        starting = min(_LATER_START if self.intervals else _FIRST_START, self.rest)
         if max(log_ratios) > _EXPONENT_LIMIT:
             log_ratios = [min(ratio, _EXPONENT_LIMIT) for ratio in log_ratios]
         grown = [
             (mass + starting * share) * growth
             for mass, share, growth in zip(
-                self.masses, shares, map(math.exp, log_ratios), strict=True
+                self.masses, prior or even(len(log_ratios)), map(math.exp, log_ratios), strict=True
             )
         ]
         if max(grown) > _CEILING:
             grown = [min(mass, _CEILING) for mass in grown]
         return EProcess(tuple(grown), self.rest - starting, self.intervals + 1)
-
-    def _starting(self) -> float:
-        if self.intervals == 0:
-            return _FIRST_START
-        return (1 - _FIRST_START) / _LATER_STARTS
 
 
 def fresh(alternatives: int) -> EProcess:
@@ -78,8 +75,13 @@ def fresh(alternatives: int) -> EProcess:
     return EProcess((0.0,) * alternatives)
 
 
+def even(alternatives: int) -> tuple[float, ...]:
+    """A prior without preference."""
+    return (1 / alternatives,) * alternatives
+
+
 def relative_log_ratios(
-    bad: tuple[int, int], total: tuple[float, float], *, null: float, ratios: Sequence[float]
+    bad: tuple[int, int], total: tuple[float, float], *, null: float, ratios: tuple[float, ...]
 ) -> list[float]:
     """Odds of candidate to stable: each of `ratios` against at most (or least) `null`.
 
@@ -90,11 +92,17 @@ def relative_log_ratios(
     both = null * candidate + stable
     if not (stable > 0 and null * candidate > 0):
         return [0.0] * len(ratios)
-    failed, log_both = sum(bad), math.log(both)
+    its, failed, log_both = bad[1], sum(bad), math.log(both)
     return [
-        bad[1] * math.log(ratio / null) + failed * (log_both - math.log(ratio * candidate + stable))
-        for ratio in ratios
+        its * log_ratio + failed * (log_both - math.log(ratio * candidate + stable))
+        for ratio, log_ratio in _against(null, ratios)
     ]
+
+
+@lru_cache(maxsize=64)
+def _against(null: float, ratios: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    """Each ratio, with the log of how far it is from the null."""
+    return tuple((ratio, math.log(ratio / null)) for ratio in ratios)
 
 
 def shape_log_ratios(
@@ -108,56 +116,82 @@ def shape_log_ratios(
     rise with the class, so that a candidate whose classes are lower expects less. `shares` are
     stable's, guessed from its past: a wrong guess costs power, never validity.
     """
-    totals = sum(stable), sum(candidate)
-    if not all(totals):
+    count = sum(candidate)
+    if not (count and any(stable)):
         return [0.0] * SHAPES
-    weight = totals[1] / sum(totals)
-    seen = [own + its for own, its in zip(stable, candidate, strict=True)]
-    answers = []
-    for tilt, log_tilt in _tilts(shares):
-        # With p = share * tilt / norm for the candidate, and p0 the mean, p0 / share is `mixed`.
-        norm = sum(map(operator.mul, shares, tilt))
-        mixed = [1 - weight + weight * factor / norm for factor in tilt]
-        answers.append(
-            sum(map(operator.mul, candidate, log_tilt))
-            - totals[1] * math.log(norm)
-            - sum(map(operator.mul, seen, map(math.log, mixed)))
-        )
-    return answers
-
-
-def _tilts(shares: Sequence[float]) -> Iterator[tuple[list[float], list[float]]]:
-    """The alternatives and their logs, by class: all slower by degrees; only the slowest 20th."""
+    seen = list(map(operator.add, stable, candidate))
+    weight = count / sum(seen)
     ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
-    log_tilt = [_FIRST_SHIFT / _LOGISTIC_SCALE * math.log(rank / (1 - rank)) for rank in ranks]
-    tilt = [math.exp(value) for value in log_tilt]
-    yield tilt, log_tilt
-    for _ in range(_SHIFTS - 1):  # each twice the shift before, so that its tilt is the square
-        log_tilt = [2 * value for value in log_tilt]
-        tilt = [value * value for value in tilt]
-        yield tilt, log_tilt
-    for tail in _TAILS:
+    return [
+        *_shifted(seen, candidate, shares, ranks, weight),
+        *_tailed(seen, candidate, shares, ranks, weight),
+    ]
+
+
+def _shifted(
+    seen: Sequence[int],
+    candidate: Sequence[int],
+    shares: Sequence[float],
+    ranks: Sequence[float],
+    weight: float,
+) -> Iterator[float]:
+    """All slower, by degrees: each shift is twice the one before, and so its tilt the square.
+
+    With p = share * tilt / norm for the candidate, and p0 the mean, p0 / share is `mixed`.
+    """
+    scale = _FIRST_SHIFT / _LOGISTIC_SCALE
+    log_tilt = [scale * math.log(rank / (1 - rank)) for rank in ranks]
+    tilt, count = list(map(math.exp, log_tilt)), sum(candidate)
+    moved = sum(map(operator.mul, candidate, log_tilt))
+    for _ in range(_SHIFTS):
+        norm = sum(map(operator.mul, shares, tilt))
+        rest, slope = 1 - weight, weight / norm
+        log_mixed = [math.log(rest + slope * factor) for factor in tilt]
+        yield moved - count * math.log(norm) - sum(map(operator.mul, seen, log_mixed))
+        tilt, moved = [factor * factor for factor in tilt], 2 * moved
+
+
+def _tailed(
+    seen: Sequence[int],
+    candidate: Sequence[int],
+    shares: Sequence[float],
+    ranks: Sequence[float],
+    weight: float,
+) -> Iterator[float]:
+    """Only the slowest 20th slower: two classes, below and above."""
+    cut = bisect_right(ranks, _TAIL_RANK)
+    share, late, late_seen = sum(shares[cut:]), sum(candidate[cut:]), sum(seen[cut:])
+    count, early_seen = sum(candidate), sum(seen[:cut])
+    for tail, log_tail in _LOG_TAILS:
+        norm = 1 + share * (tail - 1)
+        rest, slope = 1 - weight, weight / norm
         yield (
-            [tail if rank > _TAIL_RANK else 1.0 for rank in ranks],
-            [_LOG_TAILS[tail] if rank > _TAIL_RANK else 0.0 for rank in ranks],
+            late * log_tail
+            - count * math.log(norm)
+            - early_seen * math.log(rest + slope)
+            - late_seen * math.log(rest + slope * tail)
         )
 
 
 def absolute_log_ratios(
-    bad: int, total: int, *, null: float, rates: Sequence[float]
+    bad: int, total: int, *, null: float, rates: tuple[float, ...]
 ) -> list[float]:
     """A rate of one arm alone: each of `rates` against `null`, as its limit."""
     good = total - bad
-    return [
-        bad * math.log(rate / null) + good * math.log((1 - rate) / (1 - null)) for rate in rates
-    ]
+    return [bad * if_bad + good * if_good for if_bad, if_good in _rates_against(null, rates)]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _rates_against(null: float, rates: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    """What a bad request and a good one say for each rate."""
+    return tuple((math.log(rate / null), math.log((1 - rate) / (1 - null))) for rate in rates)
+
+
+@lru_cache(maxsize=64)
 def rates_above(limit: float) -> tuple[float, ...]:
     """Alternatives to a rate of `limit` at most, from a little above to nearly everything."""
-    near = tuple(min(limit * factor, (1 + limit) / 2) for factor in (1.3, 1.6, 2.5, 5.0))
-    return (*near, limit + (1 - limit) * 0.5, limit + (1 - limit) * 0.9)
+    near = (min(limit * factor, (1 + limit) / 2) for factor in _NEAR_LIMIT)
+    return (*near, *(limit + (1 - limit) * share for share in _FAR_FROM_LIMIT))
 
 
 def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
@@ -171,7 +205,7 @@ def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
     log_ratios = relative_log_ratios(
         (stable, candidate), (1 - share, share), null=1.0, ratios=_OTHER_SPLITS
     )
-    return sum(map(_bounded_exp, log_ratios)) / len(log_ratios)
+    return sum(map(bounded_exp, log_ratios)) / len(log_ratios)
 
 
 def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
@@ -194,5 +228,6 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _bounded_exp(exponent: float) -> float:
+def bounded_exp(exponent: float) -> float:
+    """A likelihood ratio from its log; however large, it stays a number."""
     return math.exp(min(exponent, _EXPONENT_LIMIT))

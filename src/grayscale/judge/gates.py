@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, NamedTuple
 
 from grayscale.judge.evidence import (
+    ABOVE_LIMIT,
     SHAPES,
     WORSE_PRIOR,
     WORSE_RATIOS,
-    EProcess,
     absolute_log_ratios,
+    even,
     fresh,
     rates_above,
     relative_log_ratios,
@@ -32,98 +34,179 @@ from grayscale.judge.measures import (
     Shape,
     View,
 )
-from grayscale.judge.state import Counts, GateState
+from grayscale.judge.state import Counts, GateState, Noise
 from grayscale.judge.values import Rule, Settings
-
-Kind = Literal["rare", "shape", "limit", "history"]
 
 RULE = "rule "
 """What the names of gates begin with that a plan's rules make."""
 
-_ABSOLUTE = frozenset({"limit", "history"})
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
 _SIGNAL_WEIGHT = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a gate needs to know beside its counts.
+class Given(NamedTuple):
+    """What a gate needs to know of an interval beside its counts.
 
     `at_risk` are the independent requests (stable, candidate) of the last two minutes: a failure
-    may be of a request that started before the interval in which it is known. `limit_rate` is
-    what stable's history sets, None before it can.
+    may be of a request that started before the interval in which it is known. `history_rate` is
+    the limit that stable's past sets, None while it is not in force. `warm`: the first seconds,
+    which mislead some gates, are over.
     """
 
     view: View
     at_risk: tuple[int, int]
-    limit_rate: float | None
+    history_rate: float | None
+    warm: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One question about the candidate.
 
-    `rare` and `shape` compare with stable (how often something happens, how answers spread), a
-    `limit` is absolute: the share of bad requests must not exceed `limit_rate`; `history` is a
-    limit that stable's past sets. `weight` is the gate's share in the combined evidence; `settles`
-    says that a version's warm-up may mislead it.
+    `weight` is the gate's share in the combined evidence; `settles` says that a version's warm-up
+    may mislead it. `of_plan` are the plan's own rules.
     """
 
     name: str
-    kind: Kind
     weight: float
     measure: Measure
     limit_rate: float | None = None
     settles: bool = False
+    of_plan: bool = False
 
-    @property
-    def absolute(self) -> bool:
-        """Whether it looks at the candidate alone, and blame needs a comparison."""
-        return self.kind in _ABSOLUTE
-
-    @property
-    def of_plan(self) -> bool:
-        """Whether it is one of the plan's own rules."""
-        return self.name.startswith(RULE)
+    prior: ClassVar[tuple[float, ...]]
+    """The alternatives' shares of what begins to bet on them."""
+    absolute: ClassVar[bool] = False
+    """Whether it looks at the candidate alone, and blame needs a comparison."""
+    early: ClassVar[bool] = False
+    """Whether it gets its stake with the first: later there would be less."""
 
     def start(self) -> GateState:
         """The gate before any counts."""
-        if self.absolute:
-            return GateState(fresh(len(rates_above(0.05))))
-        return GateState(fresh(SHAPES if self.kind == "shape" else len(WORSE_RATIOS)))
+        return GateState(fresh(len(self.prior)))
 
-    def process_after(self, state: GateState, counts: Counts, given: Given) -> EProcess:
-        """The evidence after one interval's counts."""
-        ratios = self._log_ratios(counts, given)
-        if ratios is None:
-            return state.process
-        if self.absolute:
-            return state.process.after(ratios)
-        power = state.noise.power
-        if power < 1:
-            ratios = [ratio * power for ratio in ratios]
-        return state.process.after(ratios, WORSE_PRIOR if self.kind == "rare" else None)
+    @abstractmethod
+    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:
+        """Whether its counts may be weighed: warmed up, its signal known, its limit in force."""
+        ...
 
-    def _log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
-        bad, total = (counts.stable_bad, counts.candidate_bad), (counts.stable, counts.candidate)
-        if self.absolute:
-            limit_rate = given.limit_rate if self.kind == "history" else self.limit_rate
-            if limit_rate is None or not counts.candidate:
-                return None
-            return absolute_log_ratios(
-                counts.candidate_bad,
-                counts.candidate,
-                null=limit_rate,
-                rates=rates_above(limit_rate),
-            )
-        if isinstance(self.measure, Shape):
-            classes = self.measure.classes(given.view)
-            return None if classes is None else shape_log_ratios(*classes)
-        if not sum(bad):
+    @abstractmethod
+    def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
+        """The log likelihood ratio of each alternative; None if the counts say nothing."""
+        ...
+
+    def counted(self, before: GateState, counts: Counts) -> GateState:
+        """The gate after an interval that is not weighed."""
+        total = before.total.plus(counts)
+        begin = total if self.settles else before.before
+        return before._replace(total=total, before=begin, noise=self._noise(before, counts))
+
+    def weighed(self, before: GateState, counts: Counts, given: Given) -> GateState:
+        """The gate after an interval that is weighed; nothing is pending."""
+        process, ratios = before.process, self.log_ratios(counts, given)
+        # The dispersion that counts is the past's: an interval must not choose its own weight.
+        power = before.noise.power
+        if ratios is not None:
+            tempered = [ratio * power for ratio in ratios] if power < 1 else ratios
+            process = process.after(tempered, self.prior)
+        total, noise = before.total.plus(counts), self._noise(before, counts)
+        return GateState(process, before.stake, total, before.before, noise=noise)
+
+    def _noise(self, before: GateState, counts: Counts) -> Noise:
+        return before.noise.after(counts.stable_bad, counts.stable)
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeGate(Gate):
+    """A question that stable is asked, too; `always`: even before anything has happened."""
+
+    always: bool = False
+
+    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:
+        """See Gate."""
+        if self.settles and not given.warm:
+            return False
+        if before.stake is not None:
+            return True
+        known = before.total.stable + counts.stable > 0
+        return known and (self.always or counts.stable_bad + counts.candidate_bad > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RareGate(RelativeGate):
+    """How often something happens, compared with stable.
+
+    What is `told_late` may be of requests that started before the interval in which it is known.
+    """
+
+    told_late: bool = False
+    prior = WORSE_PRIOR
+
+    def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
+        """See Gate."""
+        stable_bad, stable, candidate_bad, candidate = counts
+        if not stable_bad + candidate_bad:
             return None
-        at_risk = given.at_risk if isinstance(self.measure, Failures | Codes) else total
-        return relative_log_ratios(bad, at_risk, null=1.0, ratios=WORSE_RATIOS)
+        total = given.at_risk if self.told_late else (stable, candidate)
+        bad = (stable_bad, candidate_bad)
+        return relative_log_ratios(bad, total, null=1.0, ratios=WORSE_RATIOS)
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeGate(RelativeGate):
+    """How answers spread, compared with stable."""
+
+    measure: Shape
+    prior = even(SHAPES)
+
+    def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:  # noqa: ARG002
+        """See Gate."""
+        classes = self.measure.classes(given.view)
+        return None if classes is None else shape_log_ratios(*classes)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitGate(Gate):
+    """A limit on a share of requests."""
+
+    prior = even(ABOVE_LIMIT)
+    absolute = True
+
+    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:  # noqa: ARG002
+        """See Gate."""
+        return counts.candidate > 0 and not (self.settles and not given.warm)
+
+    def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
+        """See Gate."""
+        limit_rate, candidate = self.limit_in_force(given), counts.candidate
+        if limit_rate is None or not candidate:
+            return None
+        rates = rates_above(limit_rate)
+        return absolute_log_ratios(counts.candidate_bad, candidate, null=limit_rate, rates=rates)
+
+    def limit_in_force(self, given: Given) -> float | None:  # noqa: ARG002
+        """What must not be exceeded now; None: nothing can be said yet."""
+        return self.limit_rate
+
+    def _noise(self, before: GateState, counts: Counts) -> Noise:  # noqa: ARG002
+        """A limit does not ask how stable's counts spread."""
+        return before.noise
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryGate(LimitGate):
+    """A limit that stable's past sets."""
+
+    early = True
+
+    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:  # noqa: ARG002
+        """See Gate."""
+        return given.history_rate is not None
+
+    def limit_in_force(self, given: Given) -> float | None:
+        """See LimitGate."""
+        return given.history_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +234,17 @@ def gate_set(settings: Settings) -> GateSet:
 def gates_of(settings: Settings) -> tuple[Gate, ...]:
     """The gates that a release must pass, in order."""
     limit = rate_of(settings.error_threshold_percent)
+    slow = _slow(settings.latency_threshold_ms)
     core = (
-        Gate("errors", "rare", 0.6, Failures()),
-        Gate("callers", "rare", 0.6, Callers()),
-        Gate("latency", "shape", 0.4, _shape(LATENCY, "slower"), settles=True),
-        Gate("p95", "rare", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
-        Gate("error_limit", "limit", 0.05, AllFailures(), limit),
-        Gate("latency_limit", "limit", 0.05, _slow(settings.latency_threshold_ms), 0.05, True),
-        Gate("history", "history", 0.3, AllFailures()),
-        Gate("rejected", "rare", 0.1, Beside("rejected", "were rejected")),
-        Gate("client_gone", "rare", 0.05, Beside("client_gone", "were given up by their callers")),
+        RareGate("errors", 0.6, Failures(), told_late=True, always=True),
+        RareGate("callers", 0.6, Callers()),
+        ShapeGate("latency", 0.4, _shape(LATENCY, "slower"), settles=True),
+        RareGate("p95", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
+        LimitGate("error_limit", 0.05, AllFailures(), limit),
+        LimitGate("latency_limit", 0.05, slow, 0.05, settles=True),
+        HistoryGate("history", 0.3, AllFailures()),
+        RareGate("rejected", 0.1, Beside("rejected", "were rejected")),
+        RareGate("client_gone", 0.05, Beside("client_gone", "were given up by their callers")),
     )
     optional = (gate for gate in _OPTIONAL if gate.name not in settings.switched_off)
     return (*core, *optional, *(_rule_gate(rule) for rule in settings.rules))
@@ -185,7 +269,7 @@ def _slow(bound_ms: float) -> Above:
 
 
 def _signal(name: str, signal: str, bad: str) -> Gate:
-    return Gate(name, "rare", _SIGNAL_WEIGHT, Answers(signal, bad))
+    return RareGate(name, _SIGNAL_WEIGHT, Answers(signal, bad))
 
 
 _SIGNALS = {
@@ -198,9 +282,9 @@ _SIGNALS = {
 }
 
 _OPTIONAL = (
-    Gate("ttft", "shape", 0.1, _shape("ttft", "slower", " to the first token"), None, True),
-    Gate("token_speed", "shape", 0.05, _shape("token_ms", "slower", " per token"), None, True),
-    Gate("cost", "shape", 0.05, _shape("cost", "dearer", " of cost")),
+    ShapeGate("ttft", 0.1, _shape("ttft", "slower", " to the first token"), settles=True),
+    ShapeGate("token_speed", 0.05, _shape("token_ms", "slower", " per token"), settles=True),
+    ShapeGate("cost", 0.05, _shape("cost", "dearer", " of cost")),
     *(_signal(name, signal, bad) for name, (signal, bad) in _SIGNALS.items()),
 )
 
@@ -210,36 +294,34 @@ OPTIONAL_GATES = tuple(gate.name for gate in _OPTIONAL)
 
 def _rule_gate(rule: Rule) -> Gate:
     name, weight = f"{RULE}{rule.name}", _RULE_WEIGHT if rule.rolls_back else 0.0
-    metric = rule.metric
-    if metric == "error_code":
-        return Gate(name, "rare", weight, Codes(rule.codes))
+    if rule.metric == "error_code":
+        return RareGate(name, weight, Codes(rule.codes), of_plan=True, told_late=True)
+    measure, limit_rate, settles = _limited(rule.metric, rule.limit)
+    return LimitGate(name, weight, measure, limit_rate, settles, of_plan=True)
+
+
+def _limited(metric: str, limit: float) -> tuple[Measure, float, bool]:
+    """What a rule counts, the share of it that is allowed, and whether warm-up may mislead it."""
     if metric == "error_rate":
-        return Gate(name, "limit", weight, AllFailures(), rate_of(rule.limit))
+        return AllFailures(), rate_of(limit), False
     if metric.endswith("_rate"):
-        return _rate_rule(name, weight, metric.removesuffix("_rate"), rule.limit)
-    return _bound_rule(name, weight, metric, rule.limit)
-
-
-def _rate_rule(name: str, weight: float, signal: str, percent: float) -> Gate:
-    known = dict(_SIGNALS.values())
-    bad = known.get(signal, f"showed {signal}")
-    measure = Answers(signal, bad, independent=False)
-    return Gate(name, "limit", weight, measure, rate_of(percent))
-
-
-def _bound_rule(name: str, weight: float, metric: str, limit: float) -> Gate:
-    """A rule on a quantile: the share beyond the limit must not exceed the quantile's tail."""
+        signal = metric.removesuffix("_rate")
+        bad = dict(_SIGNALS.values()).get(signal, f"showed {signal}")
+        return Answers(signal, bad, independent=False), rate_of(limit), False
     if metric == "tokens_per_second":
-        measure = Above("token_ms", 1000 / limit if limit else 0.0, f"had under {limit:g} tokens/s")
-        return Gate(name, "limit", weight, measure, 0.5, settles=True)
+        bound_ms = 1000 / limit if limit else 0.0
+        return Above("token_ms", bound_ms, f"had under {limit:g} tokens/s"), 0.5, True
     if metric == "cost_per_request_usd":
-        measure = Above("cost", limit / _COST_UNIT_USD, f"cost more than {limit:g} USD")
-        return Gate(name, "limit", weight, measure, 0.5)
+        return Above("cost", limit / _COST_UNIT_USD, f"cost more than {limit:g} USD"), 0.5, False
+    return *_quantile(metric, limit), True
+
+
+def _quantile(metric: str, limit: float) -> tuple[Measure, float]:
+    """A limit on a quantile: the share beyond it must not exceed the quantile's tail."""
     histogram = "ttft" if metric.startswith("ttft_") else LATENCY
     tail = next((tail for part, tail in _TAILS.items() if part in metric), 0.5)
     known = metric.endswith("_ms") and any(part in metric for part in _TAILS)
-    measure = Above(histogram if known else metric, limit, f"took longer than {limit:g} ms")
-    return Gate(name, "limit", weight, measure, tail, settles=True)
+    return Above(histogram if known else metric, limit, f"took longer than {limit:g} ms"), tail
 
 
 _TAILS = {"p50": 0.5, "p95": 0.05, "p99": 0.01}

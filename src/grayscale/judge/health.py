@@ -6,10 +6,11 @@ with evidence of this step alone.
 
 from __future__ import annotations
 
-import math
+import operator
 from collections.abc import Sequence
+from functools import lru_cache
 
-from grayscale.judge.evidence import absolute_log_ratios, relative_log_ratios
+from grayscale.judge.evidence import absolute_log_ratios, bounded_exp, relative_log_ratios
 from grayscale.judge.state import Health
 from grayscale.judge.values import Arm
 
@@ -18,7 +19,6 @@ _BETTER_RATES = (0.01, 0.1, 0.3, 0.6)  # as shares of the limit
 _BETTER_WEIGHTS = (0.3, 0.25, 0.35, 0.1)
 _DOUBLED = 2.0
 _NOT_WORSE_RATIOS = (1.0, 0.7)
-_EXPONENT_LIMIT = 400.0
 
 NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
 
@@ -36,7 +36,7 @@ def with_interval(
     known = answered if candidate.latency_counts else candidate.requests - candidate.errors
     resolved = candidate.errors + max(known, 0)
     absolute = absolute_log_ratios(
-        candidate.errors, resolved, null=limit, rates=[limit * share for share in _BETTER_RATES]
+        candidate.errors, resolved, null=limit, rates=_rates_below(limit)
     )
     relative = relative_log_ratios(
         (independent[0].errors, independent[1].errors),
@@ -67,12 +67,15 @@ def not_doubled(health: Health) -> float:
     return _mixture(health.relative, (0.5, 0.5))
 
 
+@lru_cache(maxsize=64)
+def _rates_below(limit: float) -> tuple[float, ...]:
+    return tuple(limit * share for share in _BETTER_RATES)
+
+
 def _mixture(log_ratios: Sequence[float], weights: Sequence[float]) -> float:
-    return sum(
-        weight * math.exp(min(log_ratio, _EXPONENT_LIMIT))
-        for weight, log_ratio in zip(weights, log_ratios, strict=True)
-    )
+    found: float = sum(map(operator.mul, weights, map(bounded_exp, log_ratios)))
+    return found
 
 
 def _sums(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    return tuple(mine + theirs for mine, theirs in zip(one, other, strict=True))
+    return tuple(map(operator.add, one, other))

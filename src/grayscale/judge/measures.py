@@ -6,17 +6,14 @@ that hold an absolute limit look at all.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
 
 from grayscale.judge.state import Counts
 from grayscale.judge.values import LATENCY_EDGES_MS, Arm
-
-Arms = tuple[Arm, Arm]
-"""(stable, candidate)"""
 
 LATENCY = "latency"
 _TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
@@ -29,27 +26,43 @@ Cumulated = Sequence[int]
 """Counts up to each bucket of LATENCY_EDGES_MS; empty if nothing reports them."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class Side(NamedTuple):
+    """One arm of an interval as measures see it.
+
+    `asked` are its requests, or its failures if they are more; `heights` are the histograms that
+    it reports, cumulated.
+    """
+
+    arm: Arm
+    asked: int
+    heights: Mapping[str, Cumulated]
+
+    def cumulated(self, histogram: str) -> Cumulated:
+        """One of its histograms."""
+        return self.heights.get(histogram, ())
+
+    @property
+    def answers(self) -> int | None:
+        """Its requests that succeeded; None if it does not report latencies."""
+        latencies = self.heights.get(LATENCY)
+        return None if latencies is None else latencies[-1]
+
+
+Sides = tuple[Side, Side]
+"""(stable, candidate)"""
+
+
+class View(NamedTuple):
     """One interval as measures see it, beside what was before it.
 
     `candidate_total` are the candidate's requests that failures are counted against; `past` holds
     stable's cumulated histograms before the interval.
     """
 
-    everything: Arms
-    independent: Arms
+    everything: Sides
+    independent: Sides
     candidate_total: int
     past: Mapping[str, tuple[int, ...]]
-    _cumulated: dict[int, Cumulated] = field(default_factory=dict)
-
-    def cumulated(self, arm: Arm, histogram: str) -> Cumulated:
-        """An arm's histogram, summed up once."""
-        counts = histogram_of(arm, histogram)
-        found = self._cumulated.get(id(counts))
-        if found is None:
-            found = self._cumulated[id(counts)] = list(accumulate(counts))
-        return found
 
     def cut(self, histogram: str, quantile: float) -> int | None:
         """The bucket that stable's past quantile falls into; None before there is enough past."""
@@ -81,12 +94,7 @@ class Failures:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         stable, candidate = view.independent
-        return Counts(
-            stable.errors,
-            max(stable.requests, stable.errors),
-            candidate.errors,
-            max(candidate.requests, candidate.errors),
-        )
+        return Counts(stable.arm.errors, stable.asked, candidate.arm.errors, candidate.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,10 @@ class AllFailures:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         stable, candidate = view.everything
-        own_errors = max(candidate.errors - candidate.shared_errors, 0)
-        total = max(view.candidate_total - candidate.shared_errors, own_errors)
-        return Counts(stable.errors, max(stable.requests, stable.errors), own_errors, total)
+        shared = candidate.arm.shared_errors
+        own_errors = max(candidate.arm.errors - shared, 0)
+        total = max(view.candidate_total - shared, own_errors)
+        return Counts(stable.arm.errors, stable.asked, own_errors, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ class Callers:
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
-        stable, candidate = view.everything
+        stable, candidate = [side.arm for side in view.everything]
         if not stable.callers + candidate.callers:
             return None
         return Counts(
@@ -133,13 +142,14 @@ class Codes:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         stable, candidate = view.independent
-        if stable.by_code is None or candidate.by_code is None:
+        by_code = stable.arm.by_code, candidate.arm.by_code
+        if by_code[0] is None or by_code[1] is None:
             return None
         return Counts(
-            self._bad(stable.by_code),
-            max(stable.requests, stable.errors) + stable.rejected,
-            self._bad(candidate.by_code),
-            max(candidate.requests, candidate.errors) + candidate.rejected,
+            self._bad(by_code[0]),
+            stable.asked + stable.arm.rejected,
+            self._bad(by_code[1]),
+            candidate.asked + candidate.arm.rejected,
         )
 
     def _bad(self, by_code: Mapping[int, int]) -> int:
@@ -156,12 +166,10 @@ class Beside:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         stable, candidate = view.independent
-        beside: tuple[int, int] = (getattr(stable, self.outcome), getattr(candidate, self.outcome))
+        by_stable = getattr(stable.arm, self.outcome)
+        by_candidate = getattr(candidate.arm, self.outcome)
         return Counts(
-            beside[0],
-            max(stable.requests, stable.errors) + beside[0],
-            beside[1],
-            max(candidate.requests, candidate.errors) + beside[1],
+            by_stable, stable.asked + by_stable, by_candidate, candidate.asked + by_candidate
         )
 
 
@@ -176,11 +184,10 @@ class Answers:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         stable, candidate = view.independent if self.independent else view.everything
-        if self.signal not in stable.signals and self.signal not in candidate.signals:
+        of_stable, of_candidate = stable.arm.signals, candidate.arm.signals
+        if self.signal not in of_stable and self.signal not in of_candidate:
             return None
-        return Counts(
-            *stable.signals.get(self.signal, (0, 0)), *candidate.signals.get(self.signal, (0, 0))
-        )
+        return Counts(*of_stable.get(self.signal, (0, 0)), *of_candidate.get(self.signal, (0, 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,7 @@ class Above:
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         cut = bisect_left(LATENCY_EDGES_MS, self.bound)
-        return _above(view, view.everything, self.histogram, cut, cut)
+        return _above(view.everything, self.histogram, cut, cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +218,7 @@ class AbovePast:
         if cut is None:
             return None
         raised = cut + _TOLERATED_BUCKETS
-        return _above(view, view.independent, self.histogram, cut, raised)
+        return _above(view.independent, self.histogram, cut, raised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,30 +230,22 @@ class Shape(AbovePast):
 
         The candidate's classes reach 10 % higher, as its quantiles may.
         """
-        found = [view.cut(self.histogram, level) for level in _LEVELS]
-        cuts = sorted({cut for cut in found if cut is not None})
-        if not cuts:
+        past = view.past.get(self.histogram)
+        if past is None or past[-1] < _MIN_PAST:
             return None
-        stable, candidate = (view.cumulated(arm, self.histogram) for arm in view.independent)
-        if not stable or not candidate:
+        stable, candidate = [side.cumulated(self.histogram) for side in view.independent]
+        if not (stable and candidate):
             return None
+        cuts = sorted({bisect_left(past, level * past[-1]) for level in _LEVELS})
         raised = [min(cut + _TOLERATED_BUCKETS, len(candidate) - 1) for cut in cuts]
-        past = [count + _PRIOR for count in _classes(view.past[self.histogram], cuts)]
-        total = sum(past)
-        shares = [count / total for count in past]
+        total = past[-1] + _PRIOR * (len(cuts) + 1)
+        shares = [(count + _PRIOR) / total for count in _classes(past, cuts)]
         return _classes(stable, cuts), _classes(candidate, raised), shares
 
 
-def histogram_of(arm: Arm, name: str) -> Sequence[int]:
-    """One of an arm's histograms; empty if nothing reports it."""
-    return arm.latency_counts if name == LATENCY else arm.histograms.get(name, ())
-
-
-def _above(
-    view: View, arms: Arms, histogram: str, stable_cut: int, candidate_cut: int
-) -> Counts | None:
-    stable, candidate = (view.cumulated(arm, histogram) for arm in arms)
-    if not stable and not candidate:
+def _above(sides: Sides, histogram: str, stable_cut: int, candidate_cut: int) -> Counts | None:
+    stable, candidate = [side.cumulated(histogram) for side in sides]
+    if not (stable or candidate):
         return None
     return Counts(*_beyond(stable, stable_cut), *_beyond(candidate, candidate_cut))
 
@@ -256,10 +255,10 @@ def _beyond(cumulated: Cumulated, cut: int) -> tuple[int, int]:
     if not cumulated:
         return 0, 0
     total = cumulated[-1]
-    return total - (cumulated[cut] if cut < len(cumulated) else total), total
+    return (total - cumulated[cut] if cut < len(cumulated) else 0), total
 
 
 def _classes(cumulated: Cumulated, cuts: Sequence[int]) -> list[int]:
     """Counts up to each cut, and above the last."""
-    heights = [0, *[cumulated[cut] for cut in cuts], cumulated[-1]]
-    return [up - below for below, up in pairwise(heights)]
+    heights = [*[cumulated[cut] for cut in cuts], cumulated[-1]]
+    return list(map(operator.sub, heights, [0, *heights]))

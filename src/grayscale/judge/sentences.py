@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from grayscale.judge.gates import Gate
-from grayscale.judge.health import below_limit, not_doubled
 from grayscale.judge.measures import Callers
 from grayscale.judge.state import Counts, GateState, JudgeState
 from grayscale.judge.values import Interval
@@ -16,7 +15,7 @@ def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float
     """Why the candidate is taken away; `gate` is the one that said most."""
     in_step = gate_state.step.candidate >= _ENOUGH_IN_STEP
     counts = gate_state.step if in_step else gate_state.total
-    against = "within the limit" if gate.kind == "limit" else "as good as stable"
+    against = "as good as stable" if gate.limit_rate is None else "within the limit"
     return (
         f"Rolled back after {duration(state.seconds)} at {state.weight_percent:g} %: "
         f"{_of_gate(gate, counts)}{_limit(gate)}; a version {against} would look "
@@ -24,10 +23,9 @@ def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float
     )
 
 
-def healthy(state: JudgeState) -> str:
-    """What the evidence of health is."""
+def healthy(state: JudgeState, absolute: float, relative: float) -> str:
+    """What the evidence of health is: the e-values against the limit, and against a doubling."""
     counts = state.gates[0].step
-    absolute, relative = below_limit(state.health), not_doubled(state.health)
     excluded = (
         f"a failure rate above {state.settings.error_threshold_percent:g} %"
         if absolute >= relative

@@ -90,7 +90,7 @@ class Noise(NamedTuple):
         if not total:
             return self
         both, everything = self.bad + bad, self.total + total
-        if not self.total or not 0 < both < everything:
+        if not (self.total and 0 < both < everything):
             return Noise(self.squares, self.pairs, bad, total)
         rate = both / everything
         difference = bad / total - self.bad / self.total
@@ -122,32 +122,53 @@ class GateState(NamedTuple):
     @property
     def measured(self) -> bool:
         """Whether its signal is there."""
-        return self.total.stable > 0 or self.total.candidate > 0
+        total = self.total
+        return total.stable > 0 or total.candidate > 0
 
 
-class Slot(NamedTuple):
-    """A few recent seconds of this step; `sums` are laid out as `blame.Layout` says."""
+class Mark(NamedTuple):
+    """Running totals at one moment: what happened since another mark is the difference."""
 
     seconds: float
     sums: tuple[int, ...]
 
 
-class History(NamedTuple):
-    """What stable was like in this release: all its requests, and its worst two minutes."""
+def since(marks: tuple[Mark, ...], seconds: float) -> tuple[Mark, ...]:
+    """The marks from the last one that is at least so many seconds old, or else the first."""
+    begin, now = 0, marks[-1].seconds
+    while now - marks[begin + 1].seconds >= seconds:
+        begin += 1
+    return marks[begin:]
 
-    errors: int = 0
-    requests: int = 0
+
+class History(NamedTuple):
+    """What stable was like in this release: its worst two minutes, and (errors, requests) in all.
+
+    `marks` are of the last two minutes.
+    """
+
     worst_rate: float = 0.0
-    window: tuple[tuple[float, int, int], ...] = ()
+    marks: tuple[Mark, ...] = (Mark(0.0, (0, 0)),)
+
+    @property
+    def errors(self) -> int:
+        """All failures."""
+        return self.marks[-1].sums[0]
+
+    @property
+    def requests(self) -> int:
+        """All requests."""
+        return self.marks[-1].sums[1]
 
     def after(self, seconds: float, errors: int, requests: int) -> History:
-        """With one more interval; `window` holds (seconds, errors, requests) of two minutes."""
-        window = (*self.window, (seconds, errors, requests))
-        while len(window) > 1 and sum(slot[0] for slot in window[1:]) >= _WINDOW_SECONDS:
-            window = window[1:]
-        bad, total = sum(slot[1] for slot in window), sum(slot[2] for slot in window)
+        """With one more interval."""
+        before, (bad, total) = self.marks[-1]
+        now = Mark(before + seconds, (bad + errors, total + requests))
+        marks = since((*self.marks, now), _WINDOW_SECONDS)
+        earlier_bad, earlier_total = marks[0].sums
+        bad, total = now.sums[0] - earlier_bad, now.sums[1] - earlier_total
         worst = max(self.worst_rate, bad / total) if total >= _MIN_WINDOW else self.worst_rate
-        return History(self.errors + errors, self.requests + requests, worst, window)
+        return History(worst, marks)
 
     @property
     def limit_rate(self) -> float | None:
@@ -191,7 +212,7 @@ class JudgeState:
     debt: int = 0
     histograms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     history: History = NO_HISTORY
-    slots: tuple[Slot, ...] = ()
+    marks: tuple[Mark, ...] = ()
     harm: Verdict | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -214,8 +235,8 @@ class JudgeState:
             "gates": tuple(_gate(gate) for gate in data["gates"]),
             "health": Health(*map(_hashable, data["health"])),
             "histograms": {name: _dense(counts) for name, counts in data["histograms"].items()},
-            "history": History(*map(_hashable, data["history"])),
-            "slots": tuple(Slot(*map(_hashable, slot)) for slot in data["slots"]),
+            "history": History(data["history"][0], _marks(data["history"][1])),
+            "marks": _marks(data["marks"]),
             "harm": None if harm is None else _verdict(harm),
         }
         return cls(**read)
@@ -236,6 +257,10 @@ def _gate(data: Sequence[Any]) -> GateState:
         pending=Counts(*read.pending),
         noise=Noise(*read.noise),
     )
+
+
+def _marks(data: Sequence[Any]) -> tuple[Mark, ...]:
+    return tuple(Mark(seconds, tuple(sums)) for seconds, sums in data)
 
 
 def _hashable(value: Any) -> Any:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 from grayscale.judge import sentences
 from grayscale.judge.blame import Recent
 from grayscale.judge.gates import RULE, Gate, GateSet
 from grayscale.judge.health import NEEDED_E_VALUE, below_limit, not_doubled
-from grayscale.judge.state import Counts, GateState, JudgeState
+from grayscale.judge.state import GateState, JudgeState
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
 _SUSPICION = 0.25  # of the evidence that makes harmful: more than that is not healthy either
 
 
 class Weighed(NamedTuple):
-    """A gate with what it says: its e-value, as far as the candidate is to blame."""
+    """A gate with what it says; its e-value counts as far as the candidate is to blame."""
 
     gate: Gate
     state: GateState
@@ -23,9 +24,14 @@ class Weighed(NamedTuple):
     blamed: bool
 
     @property
+    def against(self) -> float:
+        """What counts against the candidate."""
+        return self.e_value if self.blamed else 1.0
+
+    @property
     def capital(self) -> float:
         """Its part of the combined evidence."""
-        return (self.state.stake or 0.0) * self.e_value
+        return (self.state.stake or 0.0) * self.against
 
 
 def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent) -> Verdict:
@@ -36,20 +42,21 @@ def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent
     """
     weighed = _all_weighed(state, gates, recent)
     combined = sum([one.capital for one in weighed])
-    healthy = max(below_limit(state.health), not_doubled(state.health))
-    evidence = _evidence(state, gates, weighed, combined, healthy)
+    absolute, relative = below_limit(state.health), not_doubled(state.health)
+    healthy = max(absolute, relative)
+    evidence = _evidence(state, weighed, combined, healthy)
     if combined * state.settings.alpha >= 1:
         leading = max(weighed, key=lambda one: one.capital)
         sentence = sentences.harmful(state, leading.gate, leading.state, combined)
         return Verdict(Outcome.HARMFUL, Cause.CANDIDATE, sentence, evidence)
     obstacle = _split_or_upstream(state, interval, gates, recent)
-    lacking = _lacking(state, gates, weighed, combined, healthy) if obstacle is None else None
     if obstacle is not None:
         cause, sentence = obstacle
         return Verdict(Outcome.INCONCLUSIVE, cause, sentence, evidence)
+    lacking = _lacking(state, gates, combined, healthy)
     if lacking is not None:
         return Verdict(Outcome.INCONCLUSIVE, Cause.NOT_ENOUGH_DATA, lacking, evidence)
-    return Verdict(Outcome.HEALTHY, None, sentences.healthy(state), evidence)
+    return Verdict(Outcome.HEALTHY, None, sentences.healthy(state, absolute, relative), evidence)
 
 
 def stale(interval: Interval) -> Verdict:
@@ -59,20 +66,27 @@ def stale(interval: Interval) -> Verdict:
 
 
 def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weighed]:
-    """Relative evidence blames by itself; absolute evidence does after a comparison."""
-    weighed = [
-        Weighed(gate, own, own.process.value, blamed=True)
-        for gate, own in zip(gates.gates, state.gates, strict=True)
+    """The gates that have counted anything, and all of the plan's."""
+    return [
+        _weighed(state, gates, recent, at)
+        for at, (gate, own) in enumerate(zip(gates.gates, state.gates, strict=True))
+        if own.measured or gate.of_plan
     ]
-    if state.weight_percent >= 100:
-        return weighed
-    for at in gates.absolute:
-        gate, own, value, _ = weighed[at]
-        if value > 1 and not recent.candidate_to_blame(
+
+
+def _weighed(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> Weighed:
+    """Relative evidence blames by itself; absolute evidence does after a comparison."""
+    gate, own = gates.gates[at], state.gates[at]
+    e_value = own.process.value
+    blamed = (
+        not gate.absolute
+        or e_value <= 1
+        or state.weight_percent >= 100
+        or recent.candidate_to_blame(
             at, gate, own, sticky=_among_callers(state, gates, gate), history=state.history
-        ):
-            weighed[at] = Weighed(gate, own, 1.0, blamed=False)
-    return weighed
+        )
+    )
+    return Weighed(gate, own, e_value, blamed)
 
 
 def _among_callers(state: JudgeState, gates: GateSet, gate: Gate) -> float | None:
@@ -99,9 +113,7 @@ def _split_or_upstream(
     return None
 
 
-def _lacking(
-    state: JudgeState, gates: GateSet, weighed: list[Weighed], combined: float, healthy: float
-) -> str | None:
+def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float) -> str | None:
     """The evidence that is still missing, as a sentence."""
     if state.health.resolved < state.settings.min_requests:
         return sentences.too_few(state)
@@ -111,7 +123,7 @@ def _lacking(
     if combined * state.settings.alpha >= _SUSPICION:
         return sentences.suspicious(state, combined)
     for at in gates.absolute:
-        gate, step = weighed[at].gate, state.gates[at].step
+        gate, step = gates.gates[at], state.gates[at].step
         limit = gate.limit_rate
         if limit is not None and gate.weight and step.candidate_rate > limit:
             return sentences.above_limit(state, gate, step)
@@ -119,11 +131,10 @@ def _lacking(
 
 
 def _evidence(
-    state: JudgeState, gates: GateSet, weighed: list[Weighed], combined: float, healthy: float
+    state: JudgeState, weighed: list[Weighed], combined: float, healthy: float
 ) -> dict[str, Any]:
     """All numbers behind a verdict, as JSON."""
     needed = 1 / state.settings.alpha
-    rules = [weighed[at] for at in gates.rules]
     return {
         "e_value": combined,
         "needed_e_value": needed,
@@ -131,30 +142,32 @@ def _evidence(
         "needed_health_e_value": NEEDED_E_VALUE,
         "candidate_requests": state.health.resolved,
         "needed_requests": state.settings.min_requests,
-        "rules_broken": [one.gate.name[len(RULE) :] for one in rules if one.e_value >= needed],
-        "gates": {
-            one.gate.name: _gate_evidence(one)
+        "rules_broken": [
+            one.gate.name[len(RULE) :]
             for one in weighed
-            if one.state.measured or one.gate.of_plan
-        },
+            if one.gate.of_plan and one.against >= needed
+        ],
+        "gates": {one.gate.name: _gate_evidence(one) for one in weighed},
     }
 
 
 def _gate_evidence(one: Weighed) -> dict[str, Any]:
-    gate, own = one.gate, one.state
+    gate, own, e_value, blamed = one
+    limit_rate = gate.limit_rate
     return {
-        "e_value": own.process.value,
-        "blamed": one.blamed,
+        "e_value": e_value,
+        "blamed": blamed,
         "measured": own.measured,
         "share": own.stake or 0.0,
-        "limit_percent": None if gate.limit_rate is None else gate.limit_rate * 100,
-        "step": _counts(own.step),
-        "total": _counts(own.total),
+        "limit_percent": None if limit_rate is None else limit_rate * 100,
+        "step": _counts(*map(operator.sub, own.total, own.before)),
+        "total": _counts(*own.total),
     }
 
 
-def _counts(counts: Counts) -> dict[str, dict[str, int]]:
-    stable_bad, stable, candidate_bad, candidate = counts
+def _counts(
+    stable_bad: int, stable: int, candidate_bad: int, candidate: int
+) -> dict[str, dict[str, int]]:
     return {
         "stable": {"bad": stable_bad, "all": stable},
         "candidate": {"bad": candidate_bad, "all": candidate},
