@@ -44,13 +44,13 @@ def settings(base_url: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def the_provider(measured_environment: Mapping[str, str]) -> Iterator[Provider]:
     with provider(BEHAVIOUR, measured_environment) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def relays(
     the_provider: Provider,
     measured_environment: Mapping[str, str],

@@ -38,7 +38,7 @@ def swept(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_server() -> Iterator[None]:
     """A real Prefect server with its own database."""
     with prefect_test_harness(server_startup_timeout=150):

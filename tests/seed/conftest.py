@@ -19,7 +19,7 @@ MODELS = ("gpt-4.1", "claude-sonnet-4-5", "gemini-2.5-flash", "deepseek-v3.2")
 _names = count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def the_relay(
     measured_environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Relay]:
