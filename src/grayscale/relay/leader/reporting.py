@@ -69,18 +69,25 @@ class Reporter:
         if release.state not in FINAL:
             return
         try:
-            words = [await self._word(run, release, owed) for run in _runs(conductor, owed)]
-            if _Word.SPOKEN not in words and _Word.TO_COME in words:
-                return
-            if _Word.SPOKEN not in words and owed.calls < _REPORTERS_AT_MOST:
-                await self._call(release, owed)
-                return
+            settled = await self._settle(release, conductor, owed)
         except PrefectError:
             return  # not an answer: the next look may get one
-        if _Word.SPOKEN not in words:
-            _log.warning("%s: no run could report its end in Prefect", release_id)
-        async with self._plane.write() as tx:
-            await document.put_conductor(tx, release_id, report_due=False)
+        if settled:
+            async with self._plane.write() as tx:
+                await document.put_conductor(tx, release_id, report_due=False)
+
+    async def _settle(self, release: Document, conductor: Mapping[str, Any], owed: _Owed) -> bool:
+        """Whether nothing is left to be done; calls a run where nobody will say it otherwise."""
+        words = [await self._word(run, release, owed) for run in _runs(conductor, owed)]
+        if _Word.SPOKEN in words:
+            return True
+        if _Word.TO_COME in words:
+            return False
+        if owed.calls == _REPORTERS_AT_MOST:
+            _log.warning("%s: no run could report its end in Prefect", release.id)
+            return True
+        await self._call(release, owed)
+        return False
 
     async def _word(self, run_id: str, release: Document, owed: _Owed) -> _Word:
         try:
