@@ -5,7 +5,8 @@
 Real: a Prefect server (SQLite), the flows with their tasks, and for each release a control store,
 judge, lease, reconciler and admin API of its own (a relay carries one release at a time). Left
 out: callers, the proxying workers, and process starts: the flows run in this process, at most
-`--awake` at once, so that its memory is that of all that waits. Each leader looks every 5 s.
+`--awake` at once, so that its memory is that of all that waits. Two hundred leaders in one process
+look every `--look-seconds` each.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ from grayscale.release.sleeping import is_asleep
 from grayscale.settings import settings_from
 from grayscale.store.database import Database
 
-LOOK_SECONDS = 5.0
 KEY = "gs_waiting_0123456789abcdefghijklmnopqrst"
 SETTINGS = {
     "upstreams": {"main": {"base_url": "http://127.0.0.1:9"}},
@@ -102,14 +102,14 @@ class Relay:
             self.plane, worker_id="w", pid=1, applied_seq=seq, cells={}, in_flight={}
         )
 
-    async def lead(self) -> None:
-        """Look every few seconds, until cancelled."""
+    async def lead(self, look_seconds: float) -> None:
+        """Look every so many seconds, until cancelled."""
         while True:
             await self.flush()
             async with self.plane.write() as tx:
                 await self._watcher.tick(tx)
             await self._reconciler.run_once()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
 
     async def standing(self) -> tuple[str, bool]:
         """The release's state, and whether its conductor sleeps."""
@@ -235,7 +235,7 @@ async def measure(options: argparse.Namespace, data_dir: Path) -> None:
         os.environ["GRAYSCALE_URL"] = f"http://127.0.0.1:{options.port}/v1"
         os.environ["GRAYSCALE_API_KEY"] = KEY
         jobs = [asyncio.create_task(server.serve()), asyncio.create_task(conductors.work())]
-        jobs += [asyncio.create_task(relay.lead()) for relay in relays.values()]
+        jobs += [asyncio.create_task(relay.lead(options.look_seconds)) for relay in relays.values()]
         try:
             await until_over(list(relays.values()), conductors)
         finally:
@@ -250,6 +250,7 @@ def main() -> None:
     parser.add_argument("--releases", type=int, default=200)
     parser.add_argument("--soak-seconds", type=float, default=600.0)
     parser.add_argument("--awake", type=int, default=4, help="conductors that may run at once")
+    parser.add_argument("--look-seconds", type=float, default=20.0)
     parser.add_argument("--port", type=int, default=18740)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, prefect_test_harness(server_startup_timeout=150):
