@@ -315,7 +315,7 @@ def test_no_latencies_are_no_obstacle() -> None:
     state, _ = judged((Arm(90, 0, answers(90)), Arm(10, 0, answers(10))))
     state, verdict = advance(state, an_interval(2, Arm(900), Arm(100)))
     assert verdict.outcome == "healthy"
-    assert state.histograms["latency"][-1] == 90
+    assert state.histograms["latency"].heights[-1] == 90
 
 
 GOOD = an_interval(2, Arm(9, 1, answers(8), {500: 1}), Arm(9, 0, answers(9)))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import attrgetter
 
-from grayscale.judge.measures import LATENCY, Cumulated, Side, Sides
+from grayscale.judge.measures import LATENCY, Side, Sides
+from grayscale.judge.past import Cumulated
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
 

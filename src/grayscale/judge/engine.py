@@ -5,7 +5,6 @@ Read from `advance` downwards: check, learn, weigh, say.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,7 +13,8 @@ from grayscale.judge.blame import Recent, with_mark
 from grayscale.judge.checks import checked
 from grayscale.judge.gates import Gate, GateSet, Given, HistoryGate, gate_set, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
-from grayscale.judge.measures import Cumulated, Side, Sides, View
+from grayscale.judge.measures import Side, Sides, View
+from grayscale.judge.past import Past
 from grayscale.judge.state import NOTHING, Counts, GateState, Health, JudgeState
 from grayscale.judge.values import Arm, Interval, Outcome, Settings, Verdict
 from grayscale.judge.verdicts import judged, stale
@@ -104,7 +104,7 @@ def _learn(
         open_stable=_still_open(state.open_stable, independent[0]),
         open_candidate=_still_open(state.open_candidate, independent[1]),
         debt=state.debt + candidate_total - its.requests,
-        histograms=_added(state.histograms, everything[0].heights),
+        histograms=_added(state.histograms, everything[0]),
         history=state.history.after(interval.seconds, errors, requests),
         marks=marks,
     )
@@ -244,11 +244,7 @@ def _still_open(before: int, side: Side) -> int:
     return max(before + side.arm.requests - side.arm.errors - answers, 0)
 
 
-def _added(
-    past: Mapping[str, tuple[int, ...]], heights: Mapping[str, Cumulated]
-) -> Mapping[str, tuple[int, ...]]:
-    added = {**past}
-    for name, cumulated in heights.items():
-        before = past.get(name)
-        added[name] = tuple(cumulated if before is None else map(operator.add, before, cumulated))
-    return added
+def _added(past: Mapping[str, Past], stable: Side) -> Mapping[str, Past]:
+    """Stable's histograms with one more interval."""
+    new = {name: past.get(name, Past()).after(heights) for name, heights in stable.heights.items()}
+    return {**past, **new}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -22,7 +22,6 @@ WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
 _FIRST_SHIFT, _SHIFTS = 0.15, 5  # in standard deviations of a log-normal law, doubling
 _TAILS = (2.0, 4.0, 10.0)
-_LOG_TAILS = tuple((tail, math.log(tail)) for tail in _TAILS)
 _TAIL_RANK = 0.95
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
 SHAPES = _SHIFTS + len(_TAILS)
@@ -116,61 +115,47 @@ def shape_log_ratios(
     rise with the class, so that a candidate whose classes are lower expects less. `shares` are
     stable's, guessed from its past: a wrong guess costs power, never validity.
     """
-    count = sum(candidate)
-    if not (count and any(stable)):
+    if not (any(stable) and any(candidate)):
         return [0.0] * SHAPES
     seen = list(map(operator.add, stable, candidate))
-    weight = count / sum(seen)
+    cut, shifts, tails = _alternatives(tuple(shares))
+    both, its = ((sum(counts[:cut]), sum(counts[cut:])) for counts in (seen, candidate))
+    return [*_tilted(seen, candidate, shifts), *_tilted(both, its, tails)]
+
+
+_Tilt = tuple[Sequence[float], Sequence[float]]
+"""What an alternative's shares are to stable's, p / share by class, and the logs of that."""
+
+
+def _tilted(seen: Sequence[int], candidate: Sequence[int], tilts: Sequence[_Tilt]) -> list[float]:
+    """Each alternative against the mean: p0 / share is `mixed`."""
+    weight = sum(candidate) / sum(seen)
+    rest, answers = 1 - weight, []
+    for tilt, log_tilt in tilts:
+        log_mixed = [math.log(rest + weight * factor) for factor in tilt]
+        its, of_both = map(operator.mul, candidate, log_tilt), map(operator.mul, seen, log_mixed)
+        answers.append(sum(its) - sum(of_both))
+    return answers
+
+
+@lru_cache(maxsize=64)
+def _alternatives(shares: tuple[float, ...]) -> tuple[int, Sequence[_Tilt], Sequence[_Tilt]]:
+    """All slower by degrees; and only the slowest 20th slower, which begins with a class."""
     ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
-    return [
-        *_shifted(seen, candidate, shares, ranks, weight),
-        *_tailed(seen, candidate, shares, ranks, weight),
+    scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
+    shifts = [
+        _tilt(shares, [math.exp(_FIRST_SHIFT * 2**degree * score) for score in scores])
+        for degree in range(_SHIFTS)
     ]
-
-
-def _shifted(
-    seen: Sequence[int],
-    candidate: Sequence[int],
-    shares: Sequence[float],
-    ranks: Sequence[float],
-    weight: float,
-) -> Iterator[float]:
-    """All slower, by degrees: each shift is twice the one before, and so its tilt the square.
-
-    With p = share * tilt / norm for the candidate, and p0 the mean, p0 / share is `mixed`.
-    """
-    scale = _FIRST_SHIFT / _LOGISTIC_SCALE
-    log_tilt = [scale * math.log(rank / (1 - rank)) for rank in ranks]
-    tilt, count = list(map(math.exp, log_tilt)), sum(candidate)
-    moved = sum(map(operator.mul, candidate, log_tilt))
-    for _ in range(_SHIFTS):
-        norm = sum(map(operator.mul, shares, tilt))
-        rest, slope = 1 - weight, weight / norm
-        log_mixed = [math.log(rest + slope * factor) for factor in tilt]
-        yield moved - count * math.log(norm) - sum(map(operator.mul, seen, log_mixed))
-        tilt, moved = [factor * factor for factor in tilt], 2 * moved
-
-
-def _tailed(
-    seen: Sequence[int],
-    candidate: Sequence[int],
-    shares: Sequence[float],
-    ranks: Sequence[float],
-    weight: float,
-) -> Iterator[float]:
-    """Only the slowest 20th slower: two classes, below and above."""
     cut = bisect_right(ranks, _TAIL_RANK)
-    share, late, late_seen = sum(shares[cut:]), sum(candidate[cut:]), sum(seen[cut:])
-    count, early_seen = sum(candidate), sum(seen[:cut])
-    for tail, log_tail in _LOG_TAILS:
-        norm = 1 + share * (tail - 1)
-        rest, slope = 1 - weight, weight / norm
-        yield (
-            late * log_tail
-            - count * math.log(norm)
-            - early_seen * math.log(rest + slope)
-            - late_seen * math.log(rest + slope * tail)
-        )
+    early_late = (sum(shares[:cut]), sum(shares[cut:]))
+    return cut, shifts, [_tilt(early_late, (1.0, tail)) for tail in _TAILS]
+
+
+def _tilt(shares: Sequence[float], factors: Sequence[float]) -> _Tilt:
+    norm = sum(map(operator.mul, shares, factors))
+    tilt = [factor / norm for factor in factors]
+    return tilt, list(map(math.log, tilt))
 
 
 def absolute_log_ratios(

@@ -98,18 +98,20 @@ class Gate:
 
     def counted(self, before: GateState, counts: Counts) -> GateState:
         """The gate after an interval that is not weighed."""
-        total = before.total.plus(counts)
-        begin = total if self.settles else before.before
-        return before._replace(total=total, before=begin, noise=self._noise(before, counts))
+        process, stake, total, begin, pending_seconds, pending, _ = before
+        total, noise = total.plus(counts), self._noise(before, counts)
+        begin = total if self.settles else begin
+        return GateState(process, stake, total, begin, pending_seconds, pending, noise)
 
     def weighed(self, before: GateState, counts: Counts, given: Given) -> GateState:
         """The gate after an interval that is weighed; nothing is pending."""
         process, ratios = before.process, self.log_ratios(counts, given)
-        # The dispersion that counts is the past's: an interval must not choose its own weight.
-        power = before.noise.power
         if ratios is not None:
-            tempered = [ratio * power for ratio in ratios] if power < 1 else ratios
-            process = process.after(tempered, self.prior)
+            # The dispersion that counts is the past's: an interval must not choose its own weight.
+            power = before.noise.power
+            if power < 1:
+                ratios = [ratio * power for ratio in ratios]
+            process = process.after(ratios, self.prior)
         total, noise = before.total.plus(counts), self._noise(before, counts)
         return GateState(process, before.stake, total, before.before, noise=noise)
 

@@ -6,24 +6,17 @@ that hold an absolute limit look at all.
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from grayscale.judge.past import Cumulated, Past, Spread, classes_of
 from grayscale.judge.state import Counts
 from grayscale.judge.values import LATENCY_EDGES_MS, Arm
 
 LATENCY = "latency"
 _TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
-_MIN_PAST = 200
-_PRIOR = 0.5
-_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-
-
-Cumulated = Sequence[int]
-"""Counts up to each bucket of LATENCY_EDGES_MS; empty if nothing reports them."""
 
 
 class Side(NamedTuple):
@@ -55,21 +48,19 @@ Sides = tuple[Side, Side]
 class View(NamedTuple):
     """One interval as measures see it, beside what was before it.
 
-    `candidate_total` are the candidate's requests that failures are counted against; `past` holds
-    stable's cumulated histograms before the interval.
+    `candidate_total` are the candidate's requests that failures are counted against; `past` are
+    stable's histograms before the interval.
     """
 
     everything: Sides
     independent: Sides
     candidate_total: int
-    past: Mapping[str, tuple[int, ...]]
+    past: Mapping[str, Past]
 
-    def cut(self, histogram: str, quantile: float) -> int | None:
-        """The bucket that stable's past quantile falls into; None before there is enough past."""
+    def spread(self, histogram: str) -> Spread | None:
+        """How stable's past answers lie; None before there are enough."""
         past = self.past.get(histogram)
-        if past is None or past[-1] < _MIN_PAST:
-            return None
-        return bisect_left(past, quantile * past[-1])
+        return None if past is None else past.spread
 
 
 class Measure(Protocol):
@@ -214,9 +205,10 @@ class AbovePast:
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
-        cut = view.cut(self.histogram, self.quantile)
-        if cut is None:
+        spread = view.spread(self.histogram)
+        if spread is None:
             return None
+        cut = spread.quantile(self.quantile)
         raised = cut + _TOLERATED_BUCKETS
         return _above(view.independent, self.histogram, cut, raised)
 
@@ -225,22 +217,18 @@ class AbovePast:
 class Shape(AbovePast):
     """The whole histogram against stable's past: counted above one quantile, judged in classes."""
 
-    def classes(self, view: View) -> tuple[list[int], list[int], list[float]] | None:
+    def classes(self, view: View) -> tuple[list[int], list[int], tuple[float, ...]] | None:
         """(stable, candidate) by class of stable's past, and its shares; None before enough past.
 
         The candidate's classes reach 10 % higher, as its quantiles may.
         """
-        past = view.past.get(self.histogram)
-        if past is None or past[-1] < _MIN_PAST:
-            return None
+        spread = view.spread(self.histogram)
         stable, candidate = [side.cumulated(self.histogram) for side in view.independent]
-        if not (stable and candidate):
+        if spread is None or not (stable and candidate):
             return None
-        cuts = sorted({bisect_left(past, level * past[-1]) for level in _LEVELS})
-        raised = [min(cut + _TOLERATED_BUCKETS, len(candidate) - 1) for cut in cuts]
-        total = past[-1] + _PRIOR * (len(cuts) + 1)
-        shares = [(count + _PRIOR) / total for count in _classes(past, cuts)]
-        return _classes(stable, cuts), _classes(candidate, raised), shares
+        highest = len(candidate) - 1
+        raised = [min(cut + _TOLERATED_BUCKETS, highest) for cut in spread.cuts]
+        return classes_of(stable, spread.cuts), classes_of(candidate, raised), spread.shares
 
 
 def _above(sides: Sides, histogram: str, stable_cut: int, candidate_cut: int) -> Counts | None:
@@ -256,9 +244,3 @@ def _beyond(cumulated: Cumulated, cut: int) -> tuple[int, int]:
         return 0, 0
     total = cumulated[-1]
     return (total - cumulated[cut] if cut < len(cumulated) else 0), total
-
-
-def _classes(cumulated: Cumulated, cuts: Sequence[int]) -> list[int]:
-    """Counts up to each cut, and above the last."""
-    heights = [*[cumulated[cut] for cut in cuts], cumulated[-1]]
-    return list(map(operator.sub, heights, [0, *heights]))

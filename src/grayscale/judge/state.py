@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
-from grayscale.judge.values import BUCKETS, Cause, Outcome, Rule, Settings, Verdict
+from grayscale.judge.past import Past
+from grayscale.judge.values import Cause, Outcome, Rule, Settings, Verdict
 
 _MIN_PAIRS = 5
 _PRIOR_PAIRS = 10
@@ -197,7 +197,7 @@ class JudgeState:
 
     `open_stable` and `open_candidate` are independent requests whose end is not known yet; `debt`
     are candidate failures of requests that an earlier interval took for good ones. `histograms`
-    are stable's past ones, cumulated over the buckets.
+    are stable's past ones.
     """
 
     settings: Settings
@@ -210,7 +210,7 @@ class JudgeState:
     open_stable: int = 0
     open_candidate: int = 0
     debt: int = 0
-    histograms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    histograms: Mapping[str, Past] = field(default_factory=dict)
     history: History = NO_HISTORY
     marks: tuple[Mark, ...] = ()
     harm: Verdict | None = field(default=None)
@@ -222,7 +222,7 @@ class JudgeState:
             **data,
             "settings": asdict(self.settings),
             "harm": None if self.harm is None else asdict(self.harm),
-            "histograms": {name: _sparse(counts) for name, counts in self.histograms.items()},
+            "histograms": {name: past.to_json() for name, past in self.histograms.items()},
         }
 
     @classmethod
@@ -234,7 +234,7 @@ class JudgeState:
             "settings": _settings(data["settings"]),
             "gates": tuple(_gate(gate) for gate in data["gates"]),
             "health": Health(*map(_hashable, data["health"])),
-            "histograms": {name: _dense(counts) for name, counts in data["histograms"].items()},
+            "histograms": {name: Past.from_json(past) for name, past in data["histograms"].items()},
             "history": History(data["history"][0], _marks(data["history"][1])),
             "marks": _marks(data["marks"]),
             "harm": None if harm is None else _verdict(harm),
@@ -266,20 +266,6 @@ def _marks(data: Sequence[Any]) -> tuple[Mark, ...]:
 def _hashable(value: Any) -> Any:
     """JSON's lists as the tuples they were."""
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
-
-
-def _sparse(cumulated: Sequence[int]) -> dict[str, int]:
-    """Where a cumulated histogram rises, and to what."""
-    steps = enumerate(pairwise((0, *cumulated)))
-    return {str(bucket): count for bucket, (before, count) in steps if count != before}
-
-
-def _dense(steps: Mapping[str, int]) -> tuple[int, ...]:
-    cumulated, height = [], 0
-    for bucket in range(BUCKETS):
-        height = steps.get(str(bucket), height)
-        cumulated.append(height)
-    return tuple(cumulated)
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:
