@@ -9,65 +9,40 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 from prefect import Task
 from prefect.client.schemas.objects import State
 
 from flows import endings
 from flows.hands import Hands
 from flows.release import conduct
-from grayscale.control import Control
 from grayscale.errors import ControlRefused, ControlUnreachable
 from grayscale.release.decide import WaitForHuman, decide
 from grayscale.release.record import ReleaseRecord
 from grayscale.release.sleeping import is_asleep
 from tasks import approvals, releases, soak, traffic
-from tasks.house import RETRY_DELAYS_SECONDS, connected_by, relay_task
+from tasks.house import RETRY_DELAYS_SECONDS, connected_by
 from tests.survival.prefect import MemoryPrefect, Run, Suspended
-from tests.survival.processes import Effects, Lost
+from tests.survival.processes import Effects
+from tests.survival.wire import Wire
 
 ASLEEP = "asleep"
-KEY = "gs_survival_0123456789abcdefghijklmnop"
-
-
-class Wire(httpx.AsyncBaseTransport):
-    """The way to the relay: each request is one of the world's side effects."""
-
-    def __init__(self, app: Any, effects: Effects) -> None:
-        self._inner = httpx.ASGITransport(app=app)
-        self._effects = effects
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it, unless something happens to it or to its answer."""
-
-        async def send() -> httpx.Response:
-            answer = await self._inner.handle_async_request(request)
-            await answer.aread()
-            return answer
-
-        try:
-            return await self._effects.carry_out(_label(request), send)
-        except Lost as lost:
-            raise httpx.ReadError(str(lost)) from lost
-
-
-def _label(request: httpx.Request) -> str:
-    verb = request.url.path.rpartition("/")[2]
-    if verb == "act":
-        verb = f"act {httpx.Response(200, content=request.content).json()['verb']}"
-    return "read" if verb.startswith("rel_") else verb
 
 
 def tried_again(task: Task[..., Any]) -> Callable[..., Awaitable[Any]]:
     """A task's own function, tried again as Prefect does while the relay is away."""
+    return while_away(task.fn)
+
+
+def while_away(deed: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """It is tried again as a task of the house is."""
 
     async def call(*args: Any, **named: Any) -> Any:
         for delay in RETRY_DELAYS_SECONDS:
             try:
-                return await task.fn(*args, **named)
+                return await deed(*args, **named)
             except ControlUnreachable:
                 await asyncio.sleep(delay)
-        return await task.fn(*args, **named)
+        return await deed(*args, **named)
 
     return call
 
@@ -84,7 +59,7 @@ class Conductor:
     async def main(self) -> str:
         """What the flow run does; the name of its final state."""
         wire = Wire(self._app, self._effects)
-        with connected_by(lambda: Control("http://relay/v1", KEY, transport=wire)):
+        with connected_by(lambda: wire):
             ended: State[Any] = await conduct(self._run.release_id, self._hands())
         return str(ended.name)
 
@@ -143,11 +118,10 @@ class Conductor:
         """The tasks ask Prefect's context which run they are in; here it is told."""
         run_id = self._run.id
 
-        @relay_task(verb)
         async def go() -> ReleaseRecord:
             return await releases.act(record, verb, fence=fence, reason=reason, flow_run_id=run_id)
 
-        gone: ReleaseRecord = await tried_again(go)()
+        gone: ReleaseRecord = await while_away(go)()
         return gone
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from grayscale.prefect_api import FlowRun, PrefectApi, PrefectRefused, PrefectUnreachable
 from tests.survival.processes import Effects, Lost, Process
 
-STARTS_AFTER_SECONDS = 3.0
+STARTS_AFTER_SECONDS = 2.0
 
 
 class Suspended(Exception):

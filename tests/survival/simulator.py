@@ -21,7 +21,8 @@ from tests.survival.processes import Process
 from tests.survival.virtual import run_virtually
 from tests.survival.world import CANDIDATE, LOOK_SECONDS, Traffic, World, plan_of
 
-_CALM_FROM_SECONDS = (4.0, 30.0)
+_CALM_FROM_SECONDS = (4.0, 26.0)
+_TROUBLE_EVERY_SECONDS = 4.0
 _END_WITHIN_SECONDS = 900
 _REPLACED_WITHIN_SECONDS = 8.0
 _HOUR = 3600.0
@@ -54,7 +55,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
-        self.chaos = Chaos(rng=self.rng, share=self.rng.choice([0.0, 0.03, 0.1, 0.25]))
+        self.chaos = Chaos(rng=self.rng, share=self.rng.choice([0.0, 0.05, 0.15, 0.3]))
         self.calm_at = self.rng.uniform(*_CALM_FROM_SECONDS)
         self.world = World(effects=self.chaos, traffic=Traffic(requests=600))
 
@@ -101,7 +102,7 @@ class Simulation:
             self._prefect_blinks, self._callers, self._candidate_turns,
         ]  # fmt: skip
         while True:
-            await asyncio.sleep(self.rng.expovariate(1 / 6))
+            await asyncio.sleep(self.rng.expovariate(1 / _TROUBLE_EVERY_SECONDS))
             self._replace_the_dead()
             if self.rng.random() < 0.5:
                 await self.rng.choice(troubles)()
@@ -179,7 +180,7 @@ class Simulation:
             await asyncio.sleep(1)
             if self.world.release["state"] in FINAL and self.world.told:
                 return []
-            if second % 5 == 0:
+            if second % 2 == 0:
                 self._answer_forms(kindly=True)
         state = self.world.release["state"]
         return [f"no end within {_END_WITHIN_SECONDS} s of calm: {state}"]

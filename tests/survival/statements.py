@@ -6,14 +6,20 @@ cost more than SQLite itself.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import BindParameter, ClauseElement, Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
-_DIALECT = sqlite.dialect(paramstyle="named")
+_DIALECT = sqlite.dialect(
+    paramstyle="named",
+    json_serializer=lambda value: to_json(value).decode(),
+    json_deserializer=from_json,
+)
 _Convert = Callable[[Any], Any]
 
 
@@ -63,7 +69,12 @@ class Prepared:
             default = column.default.arg
             value = default(None) if column.default.is_callable else default
             self._fixed[column.key] = _converted(value, _impl(column.type).bind_processor(_DIALECT))
-        self._columns = _columns(statement) if isinstance(statement, Select) else []
+        columns: Iterable[Any] = statement.selected_columns if isinstance(statement, Select) else []
+        self._names = [column.name for column in columns]
+        found = {
+            column.name: _impl(column.type).result_processor(_DIALECT, None) for column in columns
+        }
+        self._read = [(name, convert) for name, convert in found.items() if convert is not None]
 
     def run(
         self,
@@ -74,12 +85,13 @@ class Prepared:
         """Carry it out with its own values, and with those that it left open."""
         bound = dict(self._fixed)
         for name, key, convert in self._given:
-            bound[name] = _converted(given[key], convert)
+            bound[name] = given[key] if convert is None else convert(given[key])
         for name, place, convert in self._places:
-            bound[name] = _converted(values[place].effective_value, convert)
+            value = values[place].effective_value
+            bound[name] = value if convert is None else convert(value)
         sql = self._spelled_out(bound) if self._lists else self._sql
         cursor = connection.execute(sql, bound)
-        rows = [self._named(row) for row in cursor.fetchall()] if self._columns else []
+        rows = [self._named(row) for row in cursor.fetchall()] if self._names else []
         return Rows(rows, cursor.rowcount, cursor.lastrowid)
 
     def _spelled_out(self, bound: dict[str, Any]) -> str:
@@ -93,32 +105,35 @@ class Prepared:
         return sql
 
     def _named(self, row: Sequence[Any]) -> dict[str, Any]:
-        return {
-            name: value if convert is None else convert(value)
-            for (name, convert), value in zip(self._columns, row, strict=True)
-        }
+        named = dict(zip(self._names, row, strict=True))
+        for name, convert in self._read:
+            named[name] = convert(named[name])
+        return named
 
 
-_PREPARED: dict[Any, Prepared] = {}
+_SHAPES: dict[Any, Prepared] = {}
+_KNOWN: WeakKeyDictionary[ClauseElement, dict[Any, tuple[Prepared, Any]]] = WeakKeyDictionary()
+"""What was found for statements that are carried out again: most are made only once."""
 
 
 def run(connection: sqlite3.Connection, statement: ClauseElement, given: Mapping[str, Any]) -> Rows:
     """Carry out a statement."""
+    known = _KNOWN.setdefault(statement, {})
+    found = known.get(tuple(given))
+    if found is None:
+        found = known[tuple(given)] = _prepared(statement, tuple(given))
+    prepared, values = found
+    return prepared.run(connection, values, given)
+
+
+def _prepared(statement: ClauseElement, given: tuple[str, ...]) -> tuple[Prepared, Any]:
     key = statement._generate_cache_key()
     if key is None:
-        return Prepared(statement, None, tuple(given)).run(connection, (), given)
-    shape = (key.key, *given)
-    prepared = _PREPARED.get(shape)
-    if prepared is None:
-        prepared = _PREPARED[shape] = Prepared(statement, key, tuple(given))
-    return prepared.run(connection, key.bindparams, given)
-
-
-def _columns(statement: Select[Any]) -> list[tuple[str, _Convert | None]]:
-    return [
-        (column.name, _impl(column.type).result_processor(_DIALECT, None))
-        for column in statement.selected_columns
-    ]
+        return Prepared(statement, None, given), ()
+    shape = (key.key, given)
+    if shape not in _SHAPES:
+        _SHAPES[shape] = Prepared(statement, key, given)
+    return _SHAPES[shape], key.bindparams
 
 
 def _impl(kind: TypeEngine[Any]) -> TypeEngine[Any]:

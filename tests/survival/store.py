@@ -2,10 +2,9 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import ClauseElement, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,26 +16,32 @@ from grayscale.store.migrate import upgrade
 from tests.survival import statements
 from tests.survival.processes import PROCESS
 
+T = TypeVar("T")
+_STATEMENTS = 512
+
 
 class MemoryDatabase(Database):
     """A store that every process of a world shares; a killed process finds its door shut.
 
-    A transaction never yields to other tasks, so that one is over before the next begins.
+    A transaction never yields to other tasks, so that one is over before the next begins. All of
+    a world happens within one that is never committed: the next world begins where this one did.
     """
 
-    def __init__(self, begun: bytes | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(Path("/nowhere"))
-        self._connection = _connection()
-        self._connection.deserialize(begun or _empty())
+        self.connection = connection
         self.committed: Callable[[], None] = lambda: None
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+
+    def keep(self) -> None:
+        """Let every later world begin with what is here now."""
+        self.connection.execute("COMMIT")
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the tables hold, beside the code under test."""
-        return self._connection.execute(statement, values).fetchall()
-
-    def bytes(self) -> bytes:
-        """All of it, for another store to begin with."""
-        return self._connection.serialize()
+        return self.connection.execute(statement, values).fetchall()
 
     def check_identity(self) -> None:
         """There is no file to lose."""
@@ -49,7 +54,7 @@ class MemoryDatabase(Database):
         process = PROCESS.get(None)
         if process is not None and not process.alive:
             raise StoreUnavailable(f"{process.name} is dead")
-        tx = Tx(cast("AsyncConnection", _Awaited(self._connection)))
+        tx = Tx(cast("AsyncConnection", _Awaited(self.connection)))
         if not write:
             yield tx
             return
@@ -61,13 +66,14 @@ class MemoryDatabase(Database):
 
     @contextmanager
     def _committed_or_nothing(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self.connection.execute("SAVEPOINT tx")
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self.connection.execute("ROLLBACK TO tx")
             raise
-        self._connection.execute("COMMIT")
+        finally:
+            self.connection.execute("RELEASE tx")
 
 
 class _Awaited:
@@ -83,27 +89,24 @@ class _Awaited:
         return statements.run(self._connection, statement, given or {})
 
 
-@cache
-def _connection() -> sqlite3.Connection:
-    """One for all worlds, one after the other: SQLite's prepared statements are kept."""
-    return sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
-
-
-@cache
-def _empty() -> bytes:
-    """An empty store with its tables."""
+def empty_store() -> sqlite3.Connection:
+    """The tables, and nothing in them."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.begin() as connection:
         upgrade(connection)
-    driver = engine.raw_connection().driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.isolation_level = None
-    done_at_once(_first_rows(Tx(cast("AsyncConnection", _Awaited(driver)))))
-    return driver.serialize()
+    made = engine.raw_connection().driver_connection
+    assert isinstance(made, sqlite3.Connection)
+    store = sqlite3.connect(":memory:", isolation_level=None, cached_statements=_STATEMENTS)
+    store.deserialize(made.serialize())
+    at_once(_first_rows(Tx(cast("AsyncConnection", _Awaited(store)))))
+    return store
 
 
-def done_at_once(deed: Coroutine[Any, Any, object]) -> None:
-    """Carry out what waits for nothing."""
-    with suppress(StopIteration):
+def at_once(deed: Coroutine[Any, Any, T]) -> T:
+    """What comes of a deed that waits for nothing."""
+    try:
         deed.send(None)
-        raise RuntimeError(f"{deed} waits for something")
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError(f"{deed} waits for something")

@@ -9,6 +9,7 @@ requests and acknowledges splits), Prefect's server, the receivers of notices, p
 import asyncio
 import mmap
 import random
+import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -36,15 +37,17 @@ from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings, settings_from
 from grayscale.testing.clock import FakeClock
 from grayscale.traffic.counters import Cell, CellKey, Cells
-from tests.survival.conductor import KEY, Conductor
+from grayscale.traffic.snapshot import Snapshot
+from tests.survival.conductor import Conductor
 from tests.survival.invariants import Witness
 from tests.survival.prefect import MemoryPrefect, Run
 from tests.survival.processes import Effects, Lost, Process
-from tests.survival.store import MemoryDatabase, done_at_once
+from tests.survival.store import MemoryDatabase, at_once, empty_store
 from tests.survival.virtual import VirtualClock
+from tests.survival.wire import KEY, answered
 
 ANN = Actor("ann")
-LOOK_SECONDS = 4.0  # a follower takes over after 5 s
+LOOK_SECONDS = 4.8  # what moves less often than every 5 s is dead
 _PUSH_SECONDS = 0.1
 CANDIDATE, STABLE = "v2", "v1"
 _PLAN: dict[str, Any] = {
@@ -54,7 +57,7 @@ _PLAN: dict[str, Any] = {
     "approval": {"before_steps": [100], "timeout_minutes": 60},
     "bake": {"duration_seconds": 5},
     "judge": {
-        "interval_seconds": 4,
+        "interval_seconds": LOOK_SECONDS,
         "max_extensions": 1,
         "gates": dict.fromkeys(AnswerGates.model_fields, False),  # answers are only counted here
     },
@@ -74,12 +77,13 @@ def _settings() -> Settings:
 
 
 @cache
-def _begun() -> bytes:
-    """A store in which a relay has begun, once for all worlds."""
-    store = MemoryDatabase()
+def _begun() -> tuple[sqlite3.Connection, Snapshot]:
+    """A store in which a relay has begun, and its first picture: once for all worlds."""
+    store = MemoryDatabase(empty_store())
     plane = Plane(store, Brake(mmap.mmap(-1, PAGE_BYTES)), FakeClock(), _settings())
-    done_at_once(first_start(plane, Path("/nowhere"), given_key=KEY))
-    return store.bytes()
+    at_once(first_start(plane, Path("/nowhere"), given_key=KEY))
+    store.keep()
+    return store.connection, at_once(snapshots.load(plane))
 
 
 class Inbox:
@@ -130,7 +134,8 @@ class World:
         self.effects = effects
         self.traffic = traffic
         self.clock = VirtualClock()
-        self.store = MemoryDatabase(_begun())
+        begun, self._picture = _begun()
+        self.store = MemoryDatabase(begun)
         self.brake = Brake(mmap.mmap(-1, PAGE_BYTES))
         self.plane = Plane(self.store, self.brake, self.clock, _settings())
         self.prefect = MemoryPrefect(self.effects, self._conduct)
@@ -145,14 +150,14 @@ class World:
     async def begin(self, plan: Plan | None = None) -> None:
         """A relay with two workers that may lead, and a release on record."""
         runtime = Runtime(self.plane.settings, self.brake, self.clock)
-        runtime.install(await snapshots.load(self.plane))
+        runtime.install(self._picture)
         self._app = admin_app(self.plane, runtime, _nothing)
         self.store.committed = self._committed
-        for name in ("leader-a", "leader-b", "worker"):
-            self.restart(name)
         async with self.plane.write() as tx:
             release = await releases.create(self.plane, tx, plan or plan_of(), actor=ANN)
         self.release_id = release.id
+        for name in ("leader-a", "leader-b", "worker"):
+            self.restart(name)
 
     @property
     def release(self) -> dict[str, Any]:
@@ -185,10 +190,7 @@ class World:
 
     async def api(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
         """What a person does to releases over the admin API."""
-        transport = httpx.ASGITransport(app=self._app)
-        headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(transport=transport, headers=headers) as client:
-            return await client.request(method, f"http://relay/v1/admin/releases/{path}", json=body)
+        return await answered(self._app, method, f"/admin/releases/{path}", body)
 
     async def stop(self) -> None:
         """Everything ends."""

@@ -90,10 +90,9 @@ async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
     """The record as `GET /admin/releases/{id}` shows it."""
     config = await configs.current(tx)
     conductor = await document.conductor_of(tx, release.id)
-    values = release.model_dump(mode="json")
     view = ReleaseRecord.model_validate(
         {
-            **values,
+            **dict(release),
             "conductor": conductor,
             "workers": await _workers(tx, release),
             "weight_percent": config.weights.get(release.version, 0.0),

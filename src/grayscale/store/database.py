@@ -43,6 +43,14 @@ _HELP = {
 }
 
 
+_STATE_SEQ = select(schema.meta.c.number).where(schema.meta.c.key == "state_seq")
+_BUMP = (
+    update(schema.meta)
+    .where(schema.meta.c.key == "state_seq")
+    .values(number=schema.meta.c.number + 1)
+)
+
+
 class Tx:
     """One transaction; `bumped` is the state sequence that it raised, if it did."""
 
@@ -74,10 +82,8 @@ class Tx:
     async def bump(self) -> int:
         """Raise the state sequence: every worker will load a new snapshot."""
         if self.bumped is None:
-            where = schema.meta.c.key == "state_seq"
-            statement = update(schema.meta).where(where)
-            await self.run(statement.values(number=schema.meta.c.number + 1))
-            row = await self.one(select(schema.meta.c.number).where(where))
+            await self.run(_BUMP)
+            row = await self.one(_STATE_SEQ)
             if row is None:
                 raise StoreLost("the control store has no state_seq; restore it from a backup")
             self.bumped = int(row["number"])
