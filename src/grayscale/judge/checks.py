@@ -12,7 +12,16 @@ from grayscale.judge.past import Cumulated
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
 
-_COUNTS = ("requests", "errors", "rejected", "client_gone", "shared_errors", "callers")
+_NUMBERS = (int, float)
+_COUNTS = (
+    "requests",
+    "errors",
+    "rejected",
+    "client_gone",
+    "shared_errors",
+    "callers",
+    "failed_callers",
+)
 _counts_of = attrgetter(*_COUNTS)
 
 
@@ -47,7 +56,8 @@ def _side(name: str, arm: Arm) -> Side:
     for field, value in zip(_COUNTS, _counts_of(arm), strict=True):
         if type(value) is not int or value < 0:
             raise JudgeInputError(f"{name}.{field}: {value!r} is no count")
-    _check_part(f"{name}.failed_callers", arm.failed_callers, arm.callers)
+    if arm.failed_callers > arm.callers:
+        raise JudgeInputError(f"{name}: {arm.failed_callers} of {arm.callers} callers failed")
     for signal, (bad, total) in arm.signals.items():
         _check_part(f"{name}.signals[{signal}]", bad, total)
     for code, count in (arm.by_code or {}).items():
@@ -94,5 +104,5 @@ def _check_count(name: str, value: object) -> None:
 
 
 def _check_number(name: str, value: object, highest: float) -> None:
-    if not isinstance(value, int | float) or not (0 <= value <= highest and value < math.inf):
+    if not isinstance(value, _NUMBERS) or not (0 <= value <= highest and value < math.inf):
         raise JudgeInputError(f"{name}: {value!r} is out of bounds")

@@ -22,7 +22,7 @@ WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
 _FIRST_SHIFT, _SHIFTS = 0.15, 5  # in standard deviations of a log-normal law, doubling
 _TAILS = (2.0, 4.0, 10.0)
-_TAIL_RANK = 0.95
+_TAIL_RANK, _EARLY_LATE = 0.95, (0.0, 1.0)
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
 SHAPES = _SHIFTS + len(_TAILS)
 _NEAR_LIMIT, _FAR_FROM_LIMIT = (1.3, 1.6, 2.5, 5.0), (0.5, 0.9)
@@ -31,7 +31,7 @@ _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _FIRST_START = 0.5
 _LATER_START = 0.5 / 400
 _CEILING = 1e100
-_EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
+EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
 
 
 class EProcess(NamedTuple):
@@ -56,8 +56,8 @@ class EProcess(NamedTuple):
         `prior` are the alternatives' shares, which add up to 1; None: all alike.
         """
         starting = min(_LATER_START if self.intervals else _FIRST_START, self.rest)
-        if max(log_ratios) > _EXPONENT_LIMIT:
-            log_ratios = [min(ratio, _EXPONENT_LIMIT) for ratio in log_ratios]
+        if max(log_ratios) > EXPONENT_LIMIT:
+            log_ratios = [min(ratio, EXPONENT_LIMIT) for ratio in log_ratios]
         grown = [
             (mass + starting * share) * growth
             for mass, share, growth in zip(
@@ -118,44 +118,65 @@ def shape_log_ratios(
     if not (any(stable) and any(candidate)):
         return [0.0] * SHAPES
     seen = list(map(operator.add, stable, candidate))
-    cut, shifts, tails = _alternatives(tuple(shares))
+    guess = _guess(tuple(shares))
+    cut, scores = guess.cut, guess.scores
     both, its = ((sum(counts[:cut]), sum(counts[cut:])) for counts in (seen, candidate))
-    return [*_tilted(seen, candidate, shifts), *_tilted(both, its, tails)]
+    return [
+        *_tilted(seen, candidate, scores, guess.shifts),
+        *_tilted(both, its, _EARLY_LATE, guess.tails),
+    ]
 
 
-_Tilt = tuple[Sequence[float], Sequence[float]]
-"""What an alternative's shares are to stable's, p / share by class, and the logs of that."""
+class _Tilt(NamedTuple):
+    """What an alternative's shares are to stable's: exp(slope * score) / norm by class."""
+
+    factors: Sequence[float]
+    slope: float
+    log_norm: float
+
+    @classmethod
+    def of(cls, shares: Sequence[float], scores: Sequence[float], slope: float) -> _Tilt:
+        """The tilt of these shares."""
+        factors = [math.exp(slope * score) for score in scores]
+        norm = sum(map(operator.mul, shares, factors))
+        return cls([factor / norm for factor in factors], slope, math.log(norm))
 
 
-def _tilted(seen: Sequence[int], candidate: Sequence[int], tilts: Sequence[_Tilt]) -> list[float]:
-    """Each alternative against the mean: p0 / share is `mixed`."""
-    weight = sum(candidate) / sum(seen)
-    rest, answers = 1 - weight, []
-    for tilt, log_tilt in tilts:
-        log_mixed = [math.log(rest + weight * factor) for factor in tilt]
-        its, of_both = map(operator.mul, candidate, log_tilt), map(operator.mul, seen, log_mixed)
-        answers.append(sum(its) - sum(of_both))
+def _tilted(
+    seen: Sequence[int], candidate: Sequence[int], scores: Sequence[float], tilts: Sequence[_Tilt]
+) -> list[float]:
+    """Each alternative against the mean of both arms' shares, which is `mixed` times stable's."""
+    count = sum(candidate)
+    weight = count / sum(seen)
+    rest, score, answers = 1 - weight, sum(map(operator.mul, candidate, scores)), []
+    for factors, slope, log_norm in tilts:
+        log_mixed = [math.log(rest + weight * factor) for factor in factors]
+        cost = sum(map(operator.mul, seen, log_mixed))
+        answers.append(slope * score - count * log_norm - cost)
     return answers
 
 
+class _Guess(NamedTuple):
+    """The alternatives to these shares: all slower by degrees; only those from `cut` on."""
+
+    scores: Sequence[float]
+    shifts: Sequence[_Tilt]
+    cut: int
+    tails: Sequence[_Tilt]
+
+
 @lru_cache(maxsize=64)
-def _alternatives(shares: tuple[float, ...]) -> tuple[int, Sequence[_Tilt], Sequence[_Tilt]]:
-    """All slower by degrees; and only the slowest 20th slower, which begins with a class."""
+def _guess(shares: tuple[float, ...]) -> _Guess:
     ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
     scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
-    shifts = [
-        _tilt(shares, [math.exp(_FIRST_SHIFT * 2**degree * score) for score in scores])
-        for degree in range(_SHIFTS)
-    ]
     cut = bisect_right(ranks, _TAIL_RANK)
     early_late = (sum(shares[:cut]), sum(shares[cut:]))
-    return cut, shifts, [_tilt(early_late, (1.0, tail)) for tail in _TAILS]
-
-
-def _tilt(shares: Sequence[float], factors: Sequence[float]) -> _Tilt:
-    norm = sum(map(operator.mul, shares, factors))
-    tilt = [factor / norm for factor in factors]
-    return tilt, list(map(math.log, tilt))
+    return _Guess(
+        scores,
+        [_Tilt.of(shares, scores, _FIRST_SHIFT * 2**degree) for degree in range(_SHIFTS)],
+        cut,
+        [_Tilt.of(early_late, _EARLY_LATE, math.log(tail)) for tail in _TAILS],
+    )
 
 
 def absolute_log_ratios(
@@ -187,10 +208,15 @@ def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
     share = weight_percent / 100
     if not 0 < share < 1:
         return 1.0
-    log_ratios = relative_log_ratios(
-        (stable, candidate), (1 - share, share), null=1.0, ratios=_OTHER_SPLITS
-    )
-    return sum(map(bounded_exp, log_ratios)) / len(log_ratios)
+    total, others = stable + candidate, _other_splits(share)
+    log_ratios = [candidate * log_odds - total * log_norm for log_odds, log_norm in others]
+    return sum([math.exp(min(log, EXPONENT_LIMIT)) for log in log_ratios]) / len(others)
+
+
+@lru_cache(maxsize=64)
+def _other_splits(share: float) -> tuple[tuple[float, float], ...]:
+    """What a request of the candidate's says for each other split, and what any request costs."""
+    return tuple((math.log(odds), math.log(1 - share + odds * share)) for odds in _OTHER_SPLITS)
 
 
 def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
@@ -211,8 +237,3 @@ def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def bounded_exp(exponent: float) -> float:
-    """A likelihood ratio from its log; however large, it stays a number."""
-    return math.exp(min(exponent, _EXPONENT_LIMIT))

@@ -6,11 +6,12 @@ with evidence of this step alone.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
 
-from grayscale.judge.evidence import absolute_log_ratios, bounded_exp, relative_log_ratios
+from grayscale.judge.evidence import EXPONENT_LIMIT, absolute_log_ratios, relative_log_ratios
 from grayscale.judge.state import Health
 from grayscale.judge.values import Arm
 
@@ -73,8 +74,12 @@ def _rates_below(limit: float) -> tuple[float, ...]:
 
 
 def _mixture(log_ratios: Sequence[float], weights: Sequence[float]) -> float:
-    found: float = sum(map(operator.mul, weights, map(bounded_exp, log_ratios)))
-    return found
+    return sum(
+        [
+            weight * math.exp(min(log_ratio, EXPONENT_LIMIT))
+            for weight, log_ratio in zip(weights, log_ratios, strict=True)
+        ]
+    )
 
 
 def _sums(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:

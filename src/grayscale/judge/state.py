@@ -122,8 +122,7 @@ class GateState(NamedTuple):
     @property
     def measured(self) -> bool:
         """Whether its signal is there."""
-        total = self.total
-        return total.stable > 0 or total.candidate > 0
+        return any(self.total)
 
 
 class Mark(NamedTuple):
