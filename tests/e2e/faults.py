@@ -52,6 +52,12 @@ def locked(relay: Relay) -> Iterator[None]:
         other.close()
 
 
+def remove_store(relay: Relay) -> None:
+    """SQLite's file goes first: without the log beside it, it would be an older store."""
+    for part in sorted(relay.data_dir.glob("grayscale.db*")):
+        part.unlink()
+
+
 @contextmanager
 def full(relay: Relay) -> Iterator[None]:
     """No file of the workers can grow."""

@@ -9,7 +9,16 @@ import pytest
 
 from tests.e2e.conducting import Conductor
 from tests.e2e.conftest import settings
-from tests.e2e.faults import callers, full, locked, ready_state, relay_of_two, row, stopped
+from tests.e2e.faults import (
+    callers,
+    full,
+    locked,
+    ready_state,
+    relay_of_two,
+    remove_store,
+    row,
+    stopped,
+)
 from tests.e2e.processes import Provider, Relay, await_ready, begin, end, eventually
 from tests.e2e.shapes import make_candidate, refused
 
@@ -62,8 +71,7 @@ def test_the_store_is_lost(
         name = conductor.plan["version_name"]
         with callers(relay, per_second=120) as calling:
             assert eventually(lambda: name in calling.versions_after(0), seconds=10)
-            for part in relay.data_dir.glob("grayscale.db*"):
-                part.unlink()
+            remove_store(relay)
             lost_at = time.monotonic()
             assert eventually(lambda: "store" in ready_state(relay)["reasons"], seconds=1)
             assert write(relay) == (503, "store_lost")

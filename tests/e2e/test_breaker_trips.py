@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conducting import Conductor
 from tests.e2e.conftest import quieten, settings
+from tests.e2e.faults import remove_store
 from tests.e2e.processes import Provider, Relay, await_ready, begin, chat, end, eventually
 from tests.e2e.shapes import make_candidate
 
@@ -93,8 +94,7 @@ def storeless(
     try:
         await_ready(relay)
         make_candidate(relay, broken("breaks"), percent=50)
-        for part in relay.data_dir.glob("grayscale.db*"):
-            part.unlink()
+        remove_store(relay)
         yield relay
     finally:
         relay.hang_up()
