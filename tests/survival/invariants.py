@@ -1,8 +1,9 @@
 """What must hold after every transaction, read from the tables beside the code under test."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from pydantic_core import from_json
 
 FINAL = {"rolled_back", "promoted", "rejected", "superseded", "failed"}
 _LEAVING = {*FINAL - {"promoted"}, "rolling_back"}
@@ -71,10 +72,10 @@ def _rows(tables: Tables) -> list[tuple[Any, ...]]:
 
 def _scene(rows: list[tuple[Any, ...]]) -> Scene:
     (weights, aliases), *documents = rows
-    releases = [json.loads(text) for (text,) in documents]
+    releases = [from_json(text) for (text,) in documents]
     return Scene(
-        weights=json.loads(weights),
-        aliases=json.loads(aliases),
+        weights=from_json(weights),
+        aliases=from_json(aliases),
         releases={release["id"]: release for release in releases},
     )
 

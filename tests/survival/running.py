@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-_COLLECT_EVERY = 50
+_COLLECT_EVERY = 5
 
 
 def failures(

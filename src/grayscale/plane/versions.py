@@ -23,6 +23,10 @@ FIRST_BRAKE_SLOT = 8
 LAST_BRAKE_SLOT = 511
 QUARANTINED = "version.quarantined"
 _BY_NAME = select(schema.versions).where(schema.versions.c.name == bindparam("name"))
+_QUARANTINED = select(schema.versions.c.name).where(
+    schema.versions.c.config_hash == bindparam("config_hash"),
+    schema.versions.c.quarantined.is_(True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +183,7 @@ async def lift_quarantine(
 
 async def is_quarantined(tx: Tx, config_hash: str) -> bool:
     """Whether a configuration was barred, under whatever name."""
-    statement = select(schema.versions.c.name).where(
-        schema.versions.c.config_hash == config_hash, schema.versions.c.quarantined.is_(True)
-    )
-    return await tx.one(statement) is not None
+    return await tx.one(_QUARANTINED, config_hash=config_hash) is not None
 
 
 async def barred(tx: Tx, name: str, config_hash: str, *, param: str | None = None) -> Refused:

@@ -21,6 +21,12 @@ _TRIED = select(schema.outbox.c.seq, schema.outbox.c.next_at).where(
     schema.outbox.c.state == "pending", schema.outbox.c.attempts > 0
 )
 
+_SENT = (
+    update(schema.outbox)
+    .where(schema.outbox.c.seq == bindparam("item"))
+    .values(state="sent", last_error=None)
+)
+
 
 class StoreOutbox:
     """`grayscale.notices.delivery.Outbox` over the store."""
@@ -49,7 +55,7 @@ class StoreOutbox:
     async def delivered(self, *, item_id: str) -> None:
         """The notice has arrived."""
         async with self._plane.write() as tx:
-            await _put(tx, item_id, state="sent", last_error=None)
+            await tx.run(_SENT, item=int(item_id))
 
     async def failed(self, *, item_id: str, error: str, retry_in_seconds: float | None) -> None:
         """The notice has not arrived; None gives it up, and says so in the event log."""

@@ -28,6 +28,8 @@ LOOK_EVERY_SECONDS = 5.0
 STARTS_WITHIN_SECONDS = 60.0
 _HOME = "prefect_home"
 _RUNS_REMEMBERED = 20
+_REMEMBERED = select(schema.meta.c.text).where(schema.meta.c.key == _HOME)
+_REMEMBER = update(schema.meta).where(schema.meta.c.key == _HOME)
 
 
 class Part(StrEnum):
@@ -184,10 +186,9 @@ class _Home:
         if deployment is None or run_id in before:
             return
         text = json.dumps([deployment, [*before, run_id][-_RUNS_REMEMBERED:]])
-        table = schema.meta
         async with self._plane.write() as tx:
-            if not await tx.run(update(table).where(table.c.key == _HOME).values(text=text)):
-                await tx.run(insert(table).values(key=_HOME, text=text))
+            if not await tx.run(_REMEMBER, text=text):
+                await tx.run(insert(schema.meta).values(key=_HOME, text=text))
 
     async def fate_of(self, run_id: str) -> Fate:
         """What became of a run that is not there."""
@@ -201,7 +202,7 @@ class _Home:
 
     async def _remembered(self) -> tuple[str | None, list[str]]:
         async with self._plane.read() as tx:
-            row = await tx.one(select(schema.meta.c.text).where(schema.meta.c.key == _HOME))
+            row = await tx.one(_REMEMBERED)
         if row is None:
             return None, []
         home, runs = json.loads(row["text"])

@@ -24,6 +24,7 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 
 DEAD_AFTER_SECONDS = 5.0
+_SIGNS_OF_LIFE = select(schema.workers.c.id, schema.workers.c.flushes, schema.workers.c.applied_seq)
 _EXPIRED = "lease_expired"
 
 
@@ -233,11 +234,10 @@ class Watcher:
 
     async def _workers(self, tx: Tx, now: float) -> int | None:
         """Forget dead workers; the state that every live one runs, None without any."""
-        table = schema.workers
-        rows = await tx.all(select(table.c.id, table.c.flushes, table.c.applied_seq))
+        rows = await tx.all(_SIGNS_OF_LIFE)
         dead = self._pulse.look({row["id"]: int(row["flushes"]) for row in rows}, now)
         if dead:
-            await tx.run(delete(table).where(table.c.id.in_(dead)))
+            await tx.run(delete(schema.workers).where(schema.workers.c.id.in_(dead)))
         live = [int(row["applied_seq"]) for row in rows if row["id"] not in dead]
         return min(live, default=None)
 
