@@ -4,8 +4,9 @@ VENV := .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-# Two processes run all tests, each file in one of them; what ARGS names runs in one, for --pdb and -x.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes run all tests, each file in one of them (some of them wait more than they compute);
+# what ARGS names runs in one, for --pdb and -x.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 export PYTHONPATH := src:.
 unexport PYTHONDONTWRITEBYTECODE
 

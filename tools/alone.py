@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.e2e.conftest import BEHAVIOUR
-from tests.e2e.faults import Callers, callers, ready_state, relay_of_two
+from tests.e2e.faults import Callers, callers, ready_state, relay_of_two, remove_store
 from tests.e2e.processes import Relay, eventually, provider
 from tests.e2e.shapes import make_candidate
 
@@ -40,8 +40,7 @@ def main() -> int:
 def serve_without_store(relay: Relay, calling: Callers) -> list[str]:
     """Take the store away under traffic; what did not hold."""
     eventually(lambda: len(calling.answers) > 100, seconds=10)
-    for part in relay.data_dir.glob("grayscale.db*"):
-        part.unlink()
+    remove_store(relay)
     lost_at = time.monotonic()
     noticed = eventually(lambda: "store" in ready_state(relay)["reasons"], seconds=1)
     noticed_after = time.monotonic() - lost_at
