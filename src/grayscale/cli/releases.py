@@ -115,8 +115,8 @@ def _follow_to_end(release_id: str, *, as_json: bool) -> None:
     from grayscale.cli.relay_client import with_relay
     from grayscale.cli.watch import follow, screen
 
-    on = screen(as_json=as_json)
-    record = with_relay(lambda control: follow(control, release_id, on))
+    with screen(as_json=as_json) as on:
+        record = with_relay(lambda control: follow(control, release_id, on))
     raise typer.Exit(exit_code_of_state(record.state))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 from rich.console import Console
@@ -33,41 +34,16 @@ class Screen(Protocol):
         """Show how it stands now."""
         ...
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
-        ...
-
-
+@dataclass(frozen=True, slots=True)
 class LiveScreen:
     """A tree that is redrawn in place."""
 
-    def __init__(self) -> None:
-        self._live = Live(console=Console(), auto_refresh=False)
+    live: Live
 
     def show(self, record: ReleaseRecord) -> None:
         """Redraw."""
-        self._live.update(tree(record), refresh=True)
-
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, traceback)
+        self.live.update(tree(record), refresh=True)
 
 
 class LineScreen:
@@ -92,22 +68,15 @@ class LineScreen:
             self._last = now
             put(json.dumps(record.model_dump(mode="json")) if self._as_json else line(record))
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del kind, error, traceback
-
-
-def screen(*, as_json: bool) -> Screen:
+@contextmanager
+def screen(*, as_json: bool) -> Iterator[Screen]:
     """The screen that fits where stdout goes."""
-    live = sys.stdout.isatty() and not as_json
-    return LiveScreen() if live else LineScreen(as_json=as_json)
+    if as_json or not sys.stdout.isatty():
+        yield LineScreen(as_json=as_json)
+        return
+    with Live(console=Console(), auto_refresh=False) as live:
+        yield LiveScreen(live)
 
 
 def show(record: ReleaseRecord) -> None:
@@ -125,15 +94,14 @@ async def follow(
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> ReleaseRecord:
     """Show a release until it is over; a relay that is away for a while is waited for."""
-    with on:
-        while True:
-            record = await _patiently(
-                lambda: control.release(release_id), poll_seconds, patience_seconds
-            )
-            on.show(record)
-            if record.state.final:
-                return record
-            await anyio.sleep(poll_seconds)
+    while True:
+        record = await _patiently(
+            lambda: control.release(release_id), poll_seconds, patience_seconds
+        )
+        on.show(record)
+        if record.state.final:
+            return record
+        await anyio.sleep(poll_seconds)
 
 
 async def wait_for_person(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -71,22 +72,13 @@ class Screen(Protocol):
         """Tell what has just happened."""
         ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
 
 class LiveScreen:
     """A picture that is redrawn in place, over the latest happenings."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: Live) -> None:
         self._happened: deque[str] = deque(maxlen=_LATEST_SHOWN)
-        self._live = Live(console=Console(stderr=True), refresh_per_second=4)
+        self._live = live
 
     def show(self, view: View) -> None:
         """Redraw."""
@@ -96,18 +88,6 @@ class LiveScreen:
         """Add to the latest happenings."""
         self._happened.append(f"{view.clock:>5}  {text}")
         self.show(view)
-
-    def __enter__(self) -> Self:
-        self._live.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, traceback)
 
 
 class LineScreen:
@@ -128,21 +108,15 @@ class LineScreen:
         sys.stderr.write(f"{view.clock:>5}  {text}\n")
         sys.stderr.flush()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del kind, error, traceback
-
-
-def screen() -> Screen:
+@contextmanager
+def screen() -> Iterator[Screen]:
     """The screen that fits where stderr goes."""
-    return LiveScreen() if sys.stderr.isatty() else LineScreen()
+    if not sys.stderr.isatty():
+        yield LineScreen()
+        return
+    with Live(console=Console(stderr=True), refresh_per_second=4) as live:
+        yield LiveScreen(live)
 
 
 def picture(view: View, happened: list[str]) -> RenderableType:
