@@ -16,22 +16,16 @@ _SUSPICION = 0.25  # of the evidence that makes harmful: more than that is not h
 
 
 class Weighed(NamedTuple):
-    """A gate with what it says; its e-value counts as far as the candidate is to blame."""
+    """A gate with what it says, and its part of the combined evidence.
+
+    While the candidate is not to blame the e-value counts as 1.
+    """
 
     gate: Gate
     state: GateState
     e_value: float
     blamed: bool
-
-    @property
-    def against(self) -> float:
-        """What counts against the candidate."""
-        return self.e_value if self.blamed else 1.0
-
-    @property
-    def capital(self) -> float:
-        """Its part of the combined evidence."""
-        return (self.state.stake or 0.0) * self.against
+    capital: float
 
 
 def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent) -> Verdict:
@@ -77,7 +71,7 @@ def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weig
 def _weighed(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> Weighed:
     """Relative evidence blames by itself; absolute evidence does after a comparison."""
     gate, own = gates.gates[at], state.gates[at]
-    e_value = own.process.value
+    e_value, stake = own.process.value, own.stake or 0.0
     blamed = (
         not gate.absolute
         or e_value <= 1
@@ -86,7 +80,7 @@ def _weighed(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> Weig
             at, gate, own, sticky=_among_callers(state, gates, gate), history=state.history
         )
     )
-    return Weighed(gate, own, e_value, blamed)
+    return Weighed(gate, own, e_value, blamed, capital=stake * e_value if blamed else stake)
 
 
 def _among_callers(state: JudgeState, gates: GateSet, gate: Gate) -> float | None:
@@ -145,14 +139,14 @@ def _evidence(
         "rules_broken": [
             one.gate.name[len(RULE) :]
             for one in weighed
-            if one.gate.of_plan and one.against >= needed
+            if one.gate.of_plan and one.blamed and one.e_value >= needed
         ],
         "gates": {one.gate.name: _gate_evidence(one) for one in weighed},
     }
 
 
 def _gate_evidence(one: Weighed) -> dict[str, Any]:
-    gate, own, e_value, blamed = one
+    gate, own, e_value, blamed, _ = one
     limit_rate = gate.limit_rate
     return {
         "e_value": e_value,
