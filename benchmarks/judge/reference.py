@@ -1,6 +1,6 @@
 """The yardstick: the engine of the study that Grayscale's judge began with, after its formulas.
 
-Seven e-processes (relative errors, p95 and p50 by conditional likelihood ratios, two absolute
+Six e-processes (relative errors, p95 and p50 by conditional likelihood ratios, two absolute
 limits, history) as a weighted mean, with a mixture over start times, tempered by over-dispersion;
 absolute evidence needs blame, promotion needs evidence. Kept as the study has it, faults included.
 """
@@ -28,6 +28,7 @@ _WEIGHTS = {
     "latency_limit": 0.1,
     "history": 0.15,
 }
+_QUANTILES = {"p95": 0.95, "p50": 0.5}
 _ABSOLUTE = ("error_limit", "latency_limit", "history")
 _LATER_START = 1 / 800
 _TOLERATED_BUCKETS = 2
@@ -141,6 +142,7 @@ class ReferenceEngine:
         self._past = [0] * (len(LATENCY_EDGES_MS) + 1)
         self._recent: deque[Counts] = deque(maxlen=_WINDOW)
         self._slow: deque[Counts] = deque(maxlen=_WINDOW)
+        self._beyond = {name: deque[Counts](maxlen=_WINDOW) for name in _QUANTILES}
         self._stable_bad = self._stable_all = 0
         self._worst_window = 0.0
         self._health, self._step = Health(), -1
@@ -175,14 +177,14 @@ class ReferenceEngine:
 
     def _weigh(self, errors: Counts, slow: Counts, interval: Interval, *, hold: bool) -> None:
         warm = self._seconds > _WARM_UP_SECONDS
-        temper = 1 / max(1.0, self._dispersion())
-        self._bet_relative("errors", errors, temper)
+        self._bet_relative("errors", errors, list(self._recent)[:-1])
         if warm:
-            for name, quantile in (("p95", 0.95), ("p50", 0.5)):
+            for name, quantile in _QUANTILES.items():
                 cut = self._cut(quantile)
                 if cut is not None:
                     counts = self._above(interval, cut + 1, cut + 1 + _TOLERATED_BUCKETS)
-                    self._bet_relative(name, counts, 1.0)
+                    self._bet_relative(name, counts, self._beyond[name])
+                    self._beyond[name].append(counts)
         if hold:
             return
         self._bet_absolute("error_limit", errors, self._limit)
@@ -194,8 +196,9 @@ class ReferenceEngine:
                 "history", errors, min(max(2 * mean, self._worst_window, 0.003), 0.9)
             )
 
-    def _bet_relative(self, name: str, counts: Counts, temper: float) -> None:
+    def _bet_relative(self, name: str, counts: Counts, past: Sequence[Counts]) -> None:
         if counts.stable and counts.candidate and counts.stable_bad + counts.candidate_bad:
+            temper = 1 / max(1.0, _dispersion(past))
             self._gates[name].bet(relative(counts, 1.0, _RATIOS), temper)
 
     def _bet_absolute(self, name: str, counts: Counts, limit: float) -> None:
@@ -214,18 +217,6 @@ class ReferenceEngine:
         if cumulated[-1] < _MIN_PAST:
             return None
         return bisect_left(cumulated, quantile * cumulated[-1])
-
-    def _dispersion(self) -> float:
-        """How much more stable's failures vary between neighbouring intervals than by chance."""
-        past = list(self._recent)[:-1]
-        terms = []
-        for one, other in pairwise(past):
-            if one.stable and other.stable and one.stable_bad + other.stable_bad:
-                rate = (one.stable_bad + other.stable_bad) / (one.stable + other.stable)
-                difference = one.stable_bad / one.stable - other.stable_bad / other.stable
-                variance = rate * (1 - rate) * (1 / one.stable + 1 / other.stable)
-                terms.append(difference**2 / variance if variance else 0.0)
-        return sum(terms) / len(terms) if terms else 1.0
 
     def _remember(self, errors: Counts, latencies: Sequence[int]) -> None:
         self._past = [one + other for one, other in zip(self._past, latencies, strict=True)]
@@ -273,6 +264,18 @@ class ReferenceEngine:
             f"({_percent(health.stable_bad, health.stable_requests)}); a version as good as stable "
             f"would look this bad at most once in {combined:,.0f} releases."
         )
+
+
+def _dispersion(past: Sequence[Counts]) -> float:
+    """How much more stable's counts vary between neighbouring intervals than by chance."""
+    terms = []
+    for one, other in pairwise(past):
+        if one.stable and other.stable and one.stable_bad + other.stable_bad:
+            rate = (one.stable_bad + other.stable_bad) / (one.stable + other.stable)
+            difference = one.stable_bad / one.stable - other.stable_bad / other.stable
+            variance = rate * (1 - rate) * (1 / one.stable + 1 / other.stable)
+            terms.append(difference**2 / variance if variance else 0.0)
+    return sum(terms) / len(terms) if terms else 1.0
 
 
 def _mean_exp(logs: Sequence[float]) -> float:
