@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from grayscale.judge import Outcome, Verdict
 from grayscale.judge.values import Cause
-from grayscale.plane import configs, document, events, versions
+from grayscale.plane import configs, document, events, people, versions
 from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
 from grayscale.relay.leader.rules import act_on_broken_rules
@@ -163,6 +163,24 @@ async def test_without_a_bake_the_last_step_is_followed_by_promotion(story: Any)
         traffic_split=None,
     )  # fmt: skip
     await story.change(watched_seconds=1e6, verdict={"outcome": "healthy", "sentence": "fine"})
+    await story.act("bake")
+    await story.act("promote")
+    assert (await story.record()).state is State.PROMOTED
+
+
+async def test_who_moves_on_past_the_last_soak_moves_on_past_no_bake(
+    story: Any, plane: Plane
+) -> None:
+    """Without a bake, a person's word that the soak is long enough permits the promotion too."""
+    await start(
+        story, bake={"duration_minutes": 0}, auto_promote={"promotion_steps": [100]},
+        traffic_split=None,
+    )  # fmt: skip
+    await story.change(watched_seconds=1.0, verdict={"outcome": "healthy", "sentence": "fine"})
+    async with plane.write() as tx:
+        release = await document.load(tx, story.release_id)
+        await people.promote(plane, tx, release, actor=Actor("ann"), full=False, note="")
+        await document.save(tx, release, now=plane.clock.now())
     await story.act("bake")
     await story.act("promote")
     assert (await story.record()).state is State.PROMOTED

@@ -197,6 +197,7 @@ async def _bake(plane: Plane, tx: Tx, release: Document, order: Order, actor: Ac
     release.put_stage(state="done")
     if release.plan.bake.seconds > 0:  # else what permits the bake permits the promotion
         release.put_gate(None)
+        release.promote_now = False
     release.bake = StepView(
         index=len(release.steps),
         step_percent=last.step_percent,
@@ -204,7 +205,6 @@ async def _bake(plane: Plane, tx: Tx, release: Document, order: Order, actor: Ac
         required_seconds=release.plan.bake.seconds,
         state="running",
     )
-    release.promote_now = False
     release.move(State.BAKING, reason=order.reason)
     await document.tell(plane, tx, release, "release.baking", actor=actor)
 
