@@ -13,6 +13,7 @@ import json
 import random
 from dataclasses import dataclass, field
 
+from grayscale.notices.delivery import LONGEST_WAIT_SECONDS
 from grayscale.plane import audit
 from tests.survival.chaos import Chaos
 from tests.survival.conductor import ASLEEP
@@ -176,14 +177,17 @@ class Simulation:
                 self.world.restart(name)
 
     async def _come_to_an_end(self) -> list[str]:
-        for second in range(_END_WITHIN_SECONDS):
+        for second in range(_END_WITHIN_SECONDS + int(LONGEST_WAIT_SECONDS)):
             await asyncio.sleep(1)
-            if self.world.release["state"] in FINAL and self.world.told:
+            final = self.world.release["state"] in FINAL
+            if final and self.world.told:
                 return []
+            if second >= _END_WITHIN_SECONDS and not final:
+                break
             if second % 2 == 0:
                 self._answer_forms(kindly=True)
         state = self.world.release["state"]
-        return [f"no end within {_END_WITHIN_SECONDS} s of calm: {state}"]
+        return [f"no end within {second} s of calm: {state}"]
 
     async def _check(self) -> list[str]:
         """What must be true of the whole story."""
