@@ -121,12 +121,23 @@ def _check_raise(was: dict[str, Any], now: dict[str, Any], *, weight: float) -> 
         return
     if stage is None:
         _hold(was["state"] == "preparing", "the first split comes from preparing")
+        _hold(not _asks_first(was), f"no raise to {weight:g} % before a person has approved")
         return
     if was["bake"] is not None and not stage["required_seconds"]:
         stage = was["steps"][-1]  # without a bake, what permits it permits the promotion
     soaked = stage["watched_seconds"] >= stage["required_seconds"] or was["promote_now"]
+    _hold(not _asks_first(was), f"no raise to {weight:g} % before a person has approved")
     healthy = (stage["verdict"] or {}).get("outcome") == "healthy"
     _hold(soaked and healthy, f"no raise to {weight:g} % without verdict or approval: {stage}")
+
+
+def _asks_first(release: dict[str, Any]) -> bool:
+    """Whether the plan wants a person asked before the step that comes next."""
+    following = 0 if release["current_step"] is None else release["current_step"] + 1
+    if release["bake"] is not None or following >= len(release["steps"]):
+        return False
+    asks: list[float] = release["plan"]["approval"]["before_steps"]
+    return release["steps"][following]["step_percent"] in asks
 
 
 def _stage(release: dict[str, Any]) -> dict[str, Any] | None:

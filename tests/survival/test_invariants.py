@@ -24,6 +24,7 @@ class Tables:
 
 
 STEP = {
+    "step_percent": 10.0,
     "weight_percent": 10.0,
     "watched_seconds": 0.0,
     "required_seconds": 5.0,
@@ -40,7 +41,9 @@ RELEASE: dict[str, Any] = {
     "gate": None,
     "promote_full": False,
     "promote_now": False,
+    "plan": {"approval": {"before_steps": []}},
 }
+HEALTHY = {**STEP, "watched_seconds": 5.0, "verdict": {"outcome": "healthy"}}
 
 
 def after(before: Tables, now: Tables) -> list[str]:
@@ -84,7 +87,8 @@ def test_two_active_releases_are_seen() -> None:
         ({"gate": {"state": "waiting"}}, False),
         ({"gate": {"state": "approved"}}, True),
         ({"promote_full": True}, True),
-        ({"steps": [{**STEP, "watched_seconds": 5.0, "verdict": {"outcome": "healthy"}}]}, True),
+        ({"steps": [HEALTHY]}, True),
+        ({"steps": [HEALTHY, STEP], "plan": {"approval": {"before_steps": [10.0]}}}, False),
         ({"state": "paused", "gate": {"state": "approved"}}, False),
     ],
 )

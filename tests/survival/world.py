@@ -11,7 +11,7 @@ import mmap
 import random
 import sqlite3
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -216,9 +216,10 @@ class World:
     async def _watch(self, lease: Lease) -> None:
         """What `grayscale.relay.leader.leader.Leader` does, look by look."""
         watcher, carrier = Watcher(self.plane), RollbackCarrier(self.plane)
-        reconciler = Reconciler(self.plane, self.prefect)
+        fenced = replace(self.plane, permit=lease.prove)
+        reconciler = Reconciler(fenced, self.prefect)
         delivery = Delivery(
-            StoreOutbox(self.plane), {"webhook": self.inbox}, self.clock,
+            StoreOutbox(fenced), {"webhook": self.inbox}, self.clock,
             jitter=random.Random(0),
         )  # fmt: skip
         before = self.clock.monotonic()
@@ -240,7 +241,7 @@ class World:
                     return
                 await reconciler.run_once()
                 await delivery.run_once()
-            except GrayscaleError:
+            except* GrayscaleError:
                 pass  # the real leader says so in its log; the next look is due
             await self.clock.sleep(LOOK_SECONDS)
 
