@@ -22,7 +22,6 @@ from grayscale.release.sleeping import is_asleep
 from tasks import approvals, releases, soak, traffic
 from tasks.house import RETRY_DELAYS_SECONDS, connected_by
 from tests.survival.prefect import MemoryPrefect, Run, Suspended
-from tests.survival.processes import Effects
 from tests.survival.wire import Wire
 
 ASLEEP = "asleep"
@@ -50,16 +49,14 @@ def while_away(deed: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 class Conductor:
     """One flow run's process."""
 
-    def __init__(self, run: Run, prefect: MemoryPrefect, app: Any, effects: Effects) -> None:
+    def __init__(self, run: Run, prefect: MemoryPrefect, wire: Wire) -> None:
         self._run = run
         self._prefect = prefect
-        self._app = app
-        self._effects = effects
+        self._wire = wire
 
     async def main(self) -> str:
         """What the flow run does; the name of its final state."""
-        wire = Wire(self._app, self._effects)
-        with connected_by(lambda: wire):
+        with connected_by(lambda: self._wire):
             ended: State[Any] = await conduct(self._run.release_id, self._hands())
         return str(ended.name)
 

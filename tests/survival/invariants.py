@@ -1,5 +1,6 @@
 """What must hold after every transaction, read from the tables beside the code under test."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,6 +63,13 @@ class Witness:
         except Broken as broken:
             self.broken.append(f"broken: {broken}")
         self.before = scene
+
+    def outdated(self, headers: Mapping[str, str]) -> bool:
+        """Whether a call claims a fence that nobody has, for what was not done already."""
+        fence, key = headers.get("X-Relay-Fence"), headers.get("Idempotency-Key", "")
+        if fence is None or self.tables.sql("SELECT 1 FROM idempotency WHERE key = ?", key):
+            return False
+        return not self.tables.sql("SELECT 1 FROM conductors WHERE fence = ?", int(fence))
 
 
 def _rows(tables: Tables) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message
 from grayscale.control import Control
 from grayscale.control.protocol import read_answer
 from grayscale.errors import ControlUnreachable
+from tests.survival.invariants import Witness
 from tests.survival.processes import Effects, Lost
 
 KEY = "gs_survival_0123456789abcdefghijklmnop"
@@ -19,9 +20,10 @@ KEY = "gs_survival_0123456789abcdefghijklmnop"
 class Wire(Control):
     """A conductor's client: each of its calls is one of the world's side effects."""
 
-    def __init__(self, app: ASGIApp, effects: Effects) -> None:
+    def __init__(self, app: ASGIApp, effects: Effects, witness: Witness) -> None:
         self._app = app
         self._effects = effects
+        self._witness = witness
 
     async def __aexit__(self, *_raised: object) -> None:
         """There is nothing to give back."""
@@ -39,7 +41,11 @@ class Wire(Control):
         """The JSON of its answer, unless something happens to it on its way."""
 
         async def send() -> httpx.Response:
-            return await answered(self._app, method, path, body, query=query, headers=headers)
+            outdated = self._witness.outdated(headers or {})
+            answer = await answered(self._app, method, path, body, query=query, headers=headers)
+            if outdated and answer.is_success:
+                self._witness.broken.append(f"broken: an outdated fence is refused: {path}")
+            return answer
 
         try:
             return read_answer(await self._effects.carry_out(_label(path, body), send))

@@ -44,7 +44,7 @@ from tests.survival.prefect import MemoryPrefect, Run
 from tests.survival.processes import Effects, Lost, Process
 from tests.survival.store import MemoryDatabase, at_once, empty_store
 from tests.survival.virtual import VirtualClock
-from tests.survival.wire import KEY, answered
+from tests.survival.wire import KEY, Wire, answered
 
 ANN = Actor("ann")
 LOOK_SECONDS = 4.8  # what moves less often than every 5 s is dead
@@ -201,7 +201,8 @@ class World:
     # ---------------------------------------------------------------- who lives in it
 
     async def _conduct(self, run: Run) -> str:
-        return await Conductor(run, self.prefect, self._app, self.effects).main()
+        wire = Wire(self._app, self.effects, self.witness)
+        return await Conductor(run, self.prefect, wire).main()
 
     async def _lead(self, name: str) -> None:
         lease = Lease(self.plane, name)
