@@ -16,7 +16,7 @@ from grayscale.plane.log_watch import LOOK_EVERY_SECONDS, LogWatch
 from grayscale.plane.plane import Plane
 from grayscale.relay.brake import Brake
 from grayscale.relay.runtime import Runtime
-from grayscale.relay.service import control_plane
+from grayscale.relay.service import StoreControlPlane
 from grayscale.store import schema
 from grayscale.store.database import Database
 from grayscale.store.log_heads import NAME, Head, newest, note, noted
@@ -304,13 +304,11 @@ async def test_only_the_end_of_the_file_of_heads_is_read(tmp_path: Path) -> None
         assert newest(tmp_path, count) == heads[-count:]
 
 
-async def test_readyz_says_that_the_log_lost_its_head(
-    plane: Plane, log: Log, tmp_path: Path
-) -> None:
+async def test_readyz_says_that_the_log_lost_its_head(plane: Plane, log: Log) -> None:
     """Each worker asks at the pace of its flushes, not per request."""
     assert isinstance(plane.brake, Brake)
     runtime = Runtime(plane.settings, plane.brake, plane.clock)
-    control = control_plane(plane.settings, tmp_path, runtime)
+    control = StoreControlPlane(plane, runtime, "worker-1")
     try:
         await control.flush(cells={}, applied_seq=1, in_flight={})
         assert "audit" not in runtime.health.reasons
