@@ -206,9 +206,16 @@ class Simulation:
         written = [row[0] for row in world.store.sql("SELECT event_id FROM outbox ORDER BY seq")]
         if list(dict.fromkeys(world.inbox.told)) != written:
             problems.append(f"notices {world.inbox.told} were written as {written}")
+        doubled = len(world.inbox.told) - len(set(world.inbox.told))
+        if doubled > self._strikes_at_leaders():
+            problems.append(f"{doubled} notices arrived again: {world.inbox.told}")
         if not (await audit.verify(world.store)).ok:
             problems.append("the audit log is broken")
         return problems
+
+    def _strikes_at_leaders(self) -> int:
+        """What befell those who tell people: each may make one notice arrive twice."""
+        return sum(" leader-" in line for line in self.chaos.log)
 
 
 def _by_conductor(event: dict[str, dict[str, dict[str, object]]]) -> bool:

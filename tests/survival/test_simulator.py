@@ -4,7 +4,7 @@ import pytest
 
 from tests.survival.outside import survival
 
-SEEDS = 50
+SEEDS = 1000
 
 
 @pytest.mark.timeout(900)
