@@ -17,7 +17,7 @@ def test_releases_survive_seeds_of_bad_luck() -> None:
 
 def test_a_seed_replays() -> None:
     """The same seed is the same story, to the last harm and the hundredth of a second."""
-    first, again = survival("--seed", "7"), survival("--seed", "7")
+    first, again = survival("--seed", "9"), survival("--seed", "9")
     assert first.returncode == 0, first.stdout + first.stderr
     assert " kill " in first.stdout
     assert first.stdout == again.stdout
