@@ -304,11 +304,14 @@ async def test_only_the_end_of_the_file_of_heads_is_read(tmp_path: Path) -> None
         assert newest(tmp_path, count) == heads[-count:]
 
 
-async def test_readyz_says_that_the_log_lost_its_head(plane: Plane, log: Log) -> None:
+async def test_readyz_says_that_the_log_lost_its_head(
+    plane: Plane, log: Log, tmp_path: Path
+) -> None:
     """Each worker asks at the pace of its flushes, not per request."""
     assert isinstance(plane.brake, Brake)
     runtime = Runtime(plane.settings, plane.brake, plane.clock)
-    control = StoreControlPlane(plane, runtime, "worker-1")
+    watch = LogWatch(plane.database, tmp_path, plane.clock)
+    control = StoreControlPlane(plane, runtime, "worker-1", watch)
     try:
         await control.flush(cells={}, applied_seq=1, in_flight={})
         assert "audit" not in runtime.health.reasons
