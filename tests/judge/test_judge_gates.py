@@ -146,6 +146,20 @@ def test_one_poison_caller_is_no_evidence() -> None:
     assert "it may be chance" in verdict.sentence
 
 
+@pytest.mark.parametrize("gate", ["callers", "errors"])
+def test_the_first_caller_who_fails_is_let_off(gate: str) -> None:
+    """It may be one who would fail anywhere; the second is evidence, and both are shown."""
+    everything = (Arm(90, callers=45), Arm(10, 1, callers=5, failed_callers=1))
+    seen = []
+    state = start()
+    for number in (1, 2):
+        look = replace(interval(number, everything), independent=(Arm(45), Arm(5, 1)))
+        state, verdict = advance(state, look)
+        found = verdict.evidence["gates"][gate]
+        seen.append((found["e_value"] > 1, found["total"]["candidate"]["bad"]))
+    assert seen == [(False, 1), (True, 2)]
+
+
 def test_many_failing_callers_are_evidence() -> None:
     """More of the candidate's callers fail for the first time than of stable's."""
     state = start()

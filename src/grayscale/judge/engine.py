@@ -145,6 +145,7 @@ def _given(state: JudgeState, interval: Interval, view: View, recent: Recent) ->
         at_risk=recent.requests,
         history_rate=state.history.limit_rate if in_force else None,
         warm=state.seconds + interval.seconds > state.settings.latency_warmup_seconds,
+        sticky=interval.independent is not None,
     )
 
 

@@ -51,13 +51,14 @@ class Given(NamedTuple):
     `at_risk` are the independent requests (stable, candidate) of the last two minutes: a failure
     may be of a request that started before the interval in which it is known. `history_rate` is
     the limit that stable's past sets, None while it is not in force. `warm`: the first seconds,
-    which mislead some gates, are over.
+    which mislead some gates, are over. `sticky`: there are callers who stay with a version.
     """
 
     view: View
     at_risk: tuple[int, int]
     history_rate: float | None
     warm: bool
+    sticky: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,10 @@ class Gate:
         """The log likelihood ratio of each alternative; None if the counts say nothing."""
         ...
 
+    def heard(self, before: GateState, counts: Counts, given: Given) -> Counts:  # noqa: ARG002
+        """What of the counts is evidence."""
+        return counts
+
     def counted(self, before: GateState, counts: Counts) -> GateState:
         """The gate after an interval that is not weighed."""
         process, stake, total, begin, pending_seconds, pending, _ = before
@@ -105,7 +110,8 @@ class Gate:
 
     def weighed(self, before: GateState, counts: Counts, given: Given) -> GateState:
         """The gate after an interval that is weighed; nothing is pending."""
-        process, ratios = before.process, self.log_ratios(counts, given)
+        process = before.process
+        ratios = self.log_ratios(self.heard(before, counts, given), given)
         if ratios is not None:
             # The dispersion that counts is the past's: an interval must not choose its own weight.
             power = before.noise.power
@@ -144,6 +150,12 @@ class RareGate(RelativeGate):
 
     told_late: bool = False
     prior = WORSE_PRIOR
+
+    def heard(self, before: GateState, counts: Counts, given: Given) -> Counts:
+        """See Gate; one caller who sticks to the candidate proves nothing: the first is let off."""
+        if not given.sticky or not counts.candidate_bad or before.total.candidate_bad:
+            return counts
+        return counts._replace(candidate_bad=counts.candidate_bad - 1)
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         """See Gate."""
