@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, provider(BEHAVIOUR, {}) as upstream:
-        with relay_of_two(Path(folder), upstream, {}) as relay:
+        with relay_of_two(Path(folder), upstream) as relay:
             make_candidate(relay, percent=50)
             with callers(relay, per_second=1.5 * REQUESTS / SECONDS, threads=12) as calling:
                 failures = serve_without_store(relay, calling)

@@ -62,7 +62,7 @@ def relays(
         for workers in (1, 2):
             folder = tmp_path_factory.mktemp(f"relay{workers}")
             given = settings(the_provider.base_url)
-            started[workers] = begin(folder, given, measured_environment, workers=workers)
+            started[workers] = begin(folder, given, workers=workers, measured=measured_environment)
         for relay in started.values():
             await_ready(relay)
         yield started

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ from tests.e2e.processes import (
 
 
 @contextmanager
-def relay_of_two(folder: Any, provider: Provider, extra: Mapping[str, str]) -> Iterator[Relay]:
+def relay_of_two(folder: Any, provider: Provider) -> Iterator[Relay]:
     """A relay of two workers that may come to harm."""
-    relay = begin(folder, settings(provider.base_url), extra, workers=2)
+    relay = begin(folder, settings(provider.base_url), workers=2)
     try:
         await_ready(relay)
         yield relay

@@ -200,17 +200,20 @@ def command(folder: Path, port: int, *, workers: int = 1) -> list[str]:
 def begin(
     folder: Path,
     settings: Mapping[str, Any],
-    extra: Mapping[str, str],
     *arguments: str,
     workers: int,
+    measured: Mapping[str, str] | None = None,
 ) -> Relay:
-    """Start a relay on a free port; `await_ready` before use."""
+    """Start a relay on a free port; `await_ready` before use.
+
+    `measured` is the fixture `measured_environment`: only those that many tests share need it.
+    """
     (folder / "grayscale.yaml").write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
     port, log = free_port(), folder / "relay.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [*command(folder, port, workers=workers), *arguments],
-            env=environment(extra),
+            env=environment(measured or {}),
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             text=True,

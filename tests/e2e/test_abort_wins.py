@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -24,11 +24,10 @@ EVERYWHERE_SECONDS = 1.0
 @pytest.fixture(scope="module")
 def shared(
     the_provider: Provider,
-    measured_environment: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Relay]:
     folder = tmp_path_factory.mktemp("abort")
-    with relay_of_two(folder, the_provider, measured_environment) as relay:
+    with relay_of_two(folder, the_provider) as relay:
         yield relay
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,10 @@ LEASE_SECONDS = 5.0
 @pytest.fixture(scope="module")
 def shared(
     the_provider: Provider,
-    measured_environment: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Relay]:
     folder = tmp_path_factory.mktemp("alone")
-    with relay_of_two(folder, the_provider, measured_environment) as relay:
+    with relay_of_two(folder, the_provider) as relay:
         make_candidate(relay, percent=50)
         yield relay
 
@@ -54,15 +53,13 @@ def write(relay: Relay, name: str = "a key") -> tuple[int, str]:
     return 503, code
 
 
-def test_the_store_is_lost(
-    the_provider: Provider, measured_environment: Mapping[str, str], tmp_path: Path
-) -> None:
+def test_the_store_is_lost(the_provider: Provider, tmp_path: Path) -> None:
     """No caller notices; the relay does within a second, and writes nothing in the store's place.
 
     An abort takes the candidate away and says that it is not on record. Begun again without it, it serves the stable part of its last good snapshot and says so, also
     with one copy of that spoilt; another store in its place is not taken for it.
     """
-    with relay_of_two(tmp_path, the_provider, measured_environment) as relay:
+    with relay_of_two(tmp_path, the_provider) as relay:
         conductor = Conductor(
             relay.client(),
             auto_promote={"promotion_steps": [50, 100], "step_duration_seconds": 60},
@@ -87,7 +84,7 @@ def test_the_store_is_lost(
     other = b"not the store that was here"
     (relay.data_dir / "snapshot.json").write_bytes(b"\0spoilt")
     (relay.data_dir / "grayscale.db").write_bytes(other)
-    again = begin(tmp_path, settings(the_provider.base_url), measured_environment, workers=2)
+    again = begin(tmp_path, settings(the_provider.base_url), workers=2)
     try:
         await_ready(again)
         with callers(again) as calling:

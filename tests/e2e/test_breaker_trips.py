@@ -1,6 +1,6 @@
 """The breaker on two workers: an outage of the candidate is over before its callers notice."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import Any
 
@@ -85,12 +85,11 @@ def test_a_split_by_hand_goes_back(two: Relay, the_provider: Provider) -> None:
 @pytest.fixture
 def storeless(
     the_provider: Provider,
-    measured_environment: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Relay]:
     """A relay of two workers whose candidate has half of the traffic, and whose store is gone."""
     folder = tmp_path_factory.mktemp("storeless")
-    relay = begin(folder, settings(the_provider.base_url), measured_environment, workers=2)
+    relay = begin(folder, settings(the_provider.base_url), workers=2)
     try:
         await_ready(relay)
         make_candidate(relay, broken("breaks"), percent=50)

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -137,13 +137,12 @@ def test_a_worker_that_lags_is_named(relays: dict[int, Relay]) -> None:
 @pytest.fixture
 def mortal(
     the_provider: Provider,
-    measured_environment: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Relay]:
     """A relay of two workers that may come to harm."""
     folder = tmp_path_factory.mktemp("mortal")
     given = settings(the_provider.base_url)
-    relay = begin(folder, given, measured_environment, workers=2)
+    relay = begin(folder, given, workers=2)
     try:
         await_ready(relay)
         yield relay

@@ -31,7 +31,7 @@ def the_relay(
             "prefect": {"enabled": False},
         }
         folder = tmp_path_factory.mktemp("seed")
-        relay = begin(folder, settings, measured_environment, workers=1)
+        relay = begin(folder, settings, workers=1, measured=measured_environment)
         try:
             await_ready(relay)
             yield relay
