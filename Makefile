@@ -4,9 +4,9 @@ VENV := .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-# Three processes run all tests, each file in one of them (some of them wait more than they compute);
+# Three processes run all tests (some wait more than they compute), shared out by tests/conftest.py;
 # what ARGS names runs in one, for --pdb and -x.
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 3 --no-loadscope-reorder
 export PYTHONPATH := src:.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -3,26 +3,29 @@
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from blockbuster import BlockBuster
 from coverage import Coverage
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
 # What takes longest is begun first: else one process still runs it when the other has ended.
 LONGEST_FIRST = (
-    "demo/test_whole_demo.py",
-    "flows/test_release_flow.py",
-    "up/test_up_end_to_end.py",
-    "flows",
-    "judge",
     "e2e",
+    "flows",
+    "demo/test_whole_demo.py",
+    "up/test_up_end_to_end.py",
+    "judge",
     "plane",
     "relay",
     "cli",
     "seed",
 )
+SHARED = ("tests/flows/", "tests/e2e/", "tests/seed/")
+"""Where tests share servers, which are started once if one process runs all of them."""
 MEASURE_SUBPROCESSES = "COVERAGE_PROCESS_CONFIG"
 # Calls on files are short, and made at start-up; anything else that blocks the loop is a mistake.
 MAY_BLOCK = ("os.", "io.")
@@ -50,6 +53,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             )
     if hasattr(config, "workerinput"):
         items.sort(key=_turn)
+
+
+class ByWhatIsShared(LoadScopeScheduling):  # type: ignore[misc]  # it is not typed
+    """Gives each process whole files, or whole folders where tests share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = (folder for folder in SHARED if nodeid.startswith(folder))
+        return next(shared, nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared:
+    """How tests are given to the processes that share them."""
+    return ByWhatIsShared(config, log)
 
 
 def _turn(item: pytest.Item) -> int:
