@@ -20,6 +20,7 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 
 _NEWEST = select(schema.configs).order_by(schema.configs.c.seq.desc()).limit(1)
+_NEWEST_ID = _NEWEST.with_only_columns(schema.configs.c.config_id)
 _PUT = insert(schema.configs)
 
 
@@ -86,7 +87,7 @@ async def current(tx: Tx) -> Config:
 
 async def current_id(tx: Tx) -> str | None:
     """The id of the config in force; None before the first one."""
-    row = await tx.one(_NEWEST)
+    row = await tx.one(_NEWEST_ID)
     return str(row["config_id"]) if row else None
 
 
