@@ -12,6 +12,7 @@ GrayscaleError
 ├── Refused                  a request that the control plane does not carry out (has a code)
 └── ControlError             what a client of the admin API sees (grayscale.control)
     ├── ControlUnreachable   no answer, or an answer that says "later"
+    │   ├── ControlBusy      the answer that says "later", with the reason
     │   └── NotRecorded      a takeaway that is in force; its record follows
     └── ControlRefused       an answer that says no, with its code
 """
@@ -88,6 +89,10 @@ class ControlError(GrayscaleError):
 
 class ControlUnreachable(ControlError):
     """The relay did not answer, or answered that it cannot right now (5xx)."""
+
+
+class ControlBusy(ControlUnreachable):
+    """The relay answered that it cannot do this right now (5xx), and why."""
 
 
 class NotRecorded(ControlUnreachable):

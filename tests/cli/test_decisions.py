@@ -54,6 +54,20 @@ def test_abort_looks_at_nothing_before_and_says_what_is_not_on_record(
     assert json.loads(cli("abort", "rel_1", "--json").out)["recorded"] is False
 
 
+def test_a_relay_that_cannot_write_did_answer(
+    cli: Cli, relay: FakeRelay, record: dict[str, Any]
+) -> None:
+    """Nobody is told to start a relay that says why it cannot; exit code 5 all the same."""
+    relay.says("GET", RELEASE, record)
+    locked = {"error": {"code": "store_unavailable", "message": "database is locked"}}
+    relay.says("POST", f"{RELEASE}/approve", locked, status=503)
+    result = cli("approve", "rel_1")
+    assert result.code == 5
+    assert "database is locked" in result.err
+    assert "the relay cannot do that now" in result.err
+    assert "grayscale up" not in result.err
+
+
 def test_approve_step_is_the_number_that_get_shows(
     cli: Cli, relay: FakeRelay, record: dict[str, Any]
 ) -> None:

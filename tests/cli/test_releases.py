@@ -98,6 +98,29 @@ def test_get_shows_set_and_actual_weight(
         assert expected in result.out
 
 
+def test_get_says_what_is_not_on_record_yet(
+    cli: Cli, relay: FakeRelay, record: dict[str, Any]
+) -> None:
+    """After an abort without the store nobody reads that the candidate has its weight."""
+    relay.says("GET", "/v1/admin/releases/rel_1", record | {"braked": True})
+    said = cli("get", "rel_1").out
+    assert "SetWeight:     0 % (braked; 25 % on record)" in said
+    assert "Brake:         no new request is served by it" in said
+
+
+def test_get_does_not_call_healthy_what_was_taken_back(
+    cli: Cli, relay: FakeRelay, record: dict[str, Any]
+) -> None:
+    """A promoted version without traffic is stable no more, and the message says why."""
+    reason = "promoted, and taken back: aborted by ann"
+    left = record | {"state": "promoted", "weight_percent": 0, "reason": reason}
+    relay.says("GET", "/v1/admin/releases/rel_1", left)
+    said = cli("get", "rel_1").out
+    assert "Healthy" not in said
+    assert "⟲ Stable no more (promoted)" in said
+    assert reason in said
+
+
 def test_get_says_who_sleeps_and_until_when(
     cli: Cli, relay: FakeRelay, record: dict[str, Any]
 ) -> None:

@@ -135,9 +135,12 @@ def test_abort_with_the_store_locked(relay: Relay, doing: str) -> None:
             assert pulled < TO_THE_BRAKE_SECONDS
             without_candidate(calling, name, sent_at)
             assert ready_state(relay)["status"] == "degraded"
+            record = conductor.look()
+            assert (record["braked"], record["weight_percent"] > 0) == (True, True)
         refusals = [conductor.try_to("set_split", step=1).status_code for _ in range(5)]
         assert 200 not in refusals
         assert eventually(lambda: finished(conductor), seconds=15)
+        assert eventually(lambda: not conductor.look()["braked"], seconds=5)
         aborted = f"{conductor.path}/abort"
         assert eventually(lambda: relay.client().post(aborted).status_code == 200, seconds=5)
     without_candidate(calling, name, sent_at)

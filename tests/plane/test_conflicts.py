@@ -427,6 +427,9 @@ async def test_a_base_that_is_taken_away_takes_its_release_along(plane: Plane, s
     assert (config.stable, config.weights) == ("v1", {"v1": 100.0})
     assert (record.state, record.weight_percent) == (State.ROLLING_BACK, 0)
     assert "its base v2 was taken out of traffic" in str(record.reason)
+    undone = await state_of(plane, promoted)
+    assert (undone.state, undone.cause) == (State.PROMOTED, "aborted")
+    assert str(undone.reason).startswith("promoted, and taken back: aborted by bob")
 
 
 async def test_a_quarantined_configuration_is_refused_under_another_name(

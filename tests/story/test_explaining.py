@@ -40,9 +40,15 @@ END: dict[str, Any] = {"finished_at": at(130), "weight_percent": 0.0}
          "left at stable.")),
         ({"state": "rolling_back", "weight_percent": 0.0},
          "v2 is being rolled back from 0 %; new requests go to stable already."),
-        ({"state": "promoted", **END},
+        ({"state": "promoted", **END, "weight_percent": 100.0},
          "v2 was promoted at 2026-01-02 03:06:15 UTC, 2 m 10 s after it was created."),
-        ({"state": "promoted", "promote_full": True, **END},
+        ({"state": "promoted", **END},
+         ("v2 was promoted at 2026-01-02 03:06:15 UTC, 2 m 10 s after it was created. It has no "
+         "traffic any more.")),
+        ({"braked": True},
+         ("v2 was taken out of traffic; the record, which still says soaking at 10 %, follows as "
+         "soon as the store can be written.")),
+        ({"state": "promoted", "promote_full": True, **END, "weight_percent": 100.0},
          ("v2 was promoted at 2026-01-02 03:06:15 UTC, 2 m 10 s after it was created, on a "
          "person's word.")),
         ({"state": "rolled_back", "cause": "candidate", **END},
@@ -67,6 +73,17 @@ def test_every_state_has_a_story(state: State) -> None:
     told = explain(history(state=state.value, finished_at=at(60) if state.final else None))
     assert told.headline.startswith("v2 ")
     assert told.advice is None or "rel_1" in told.advice or "undo" in told.advice
+
+
+def test_nobody_is_told_to_undo_what_is_undone() -> None:
+    """A promoted version without traffic was left: an undo would hit the one after it."""
+    assert "undo" in str(explain(history(state="promoted", weight_percent=100.0)).advice)
+    assert explain(history(state="promoted", weight_percent=0.0)).advice is None
+
+
+def test_whoever_has_braked_is_told_what_is_left_to_do() -> None:
+    """Not to abort once more, but to look after the store."""
+    assert "grayscale doctor" in str(explain(history(braked=True)).advice)
 
 
 def test_the_second_sentence_is_why() -> None:

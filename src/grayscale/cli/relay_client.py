@@ -14,7 +14,7 @@ import typer
 from grayscale.cli.exits import UsageProblem
 from grayscale.cli.output import put, put_json
 from grayscale.control import Connection, Control, connection_from
-from grayscale.errors import ControlRefused, ControlUnreachable, GrayscaleError
+from grayscale.errors import ControlBusy, ControlRefused, ControlUnreachable, GrayscaleError
 from grayscale.release.record import ReleaseRecord
 
 R = TypeVar("R")
@@ -87,6 +87,12 @@ def with_relay(
 
     try:
         return anyio.run(session)
+    except ControlBusy as error:
+        raise ControlBusy(
+            f"the relay cannot do that now: {error}\n"
+            "Traffic goes on; `grayscale abort` and `grayscale rollback` need no store. "
+            "`grayscale doctor` looks closer."
+        ) from error
     except ControlUnreachable as error:
         raise ControlUnreachable(
             f"no answer from the relay: {error}\n"

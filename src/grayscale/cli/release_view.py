@@ -25,6 +25,7 @@ _STATUS: dict[State, tuple[str, str, str]] = {
     State.SUPERSEDED: ("✖", "Superseded", "red"),
     State.PROMOTED: ("✔", "Healthy", "green"),
 }
+_BRAKED = "no new request is served by it; the record follows once the store can be written"
 _STEP_MARKS = {"pending": "·", "running": "◌", "done": "✔"}
 
 
@@ -50,8 +51,8 @@ def step_of(record: ReleaseRecord) -> str:
 def line(record: ReleaseRecord) -> str:
     """Everything that matters now on one line, for logs and pipes."""
     stage = record.stage
-    parts = [status_of(record.state), f"({record.state})", f"step {step_of(record)}"]
-    parts.append(f"set {percent(record.weight_percent)}")
+    parts = [_status_of(record), f"({record.state})", f"step {step_of(record)}"]
+    parts.append(f"set {_weight(record)}")
     if stage is not None:
         parts.append(f"actual {percent(stage.observed_percent)}")
         parts.append(f"watched {stage.watched_seconds:.0f}/{stage.required_seconds:.0f} s")
@@ -69,13 +70,15 @@ def sentence_of(record: ReleaseRecord) -> str:
 
 def tree(record: ReleaseRecord) -> Tree:
     """The whole release as a tree."""
-    colour = colour_of(record.state)
+    colour = "yellow" if _was_left(record) else colour_of(record.state)
     root = Tree(f"[bold]{escape(record.version)}[/]  [dim]{record.id}[/]")
-    root.add(f"Status:        [{colour}]{status_of(record.state)}[/] ({record.state})")
+    root.add(f"Status:        [{colour}]{_status_of(record)}[/] ({record.state})")
     if record.reason:
         root.add(f"Message:       {escape(record.reason)}")
+    if record.braked:
+        root.add(f"[red]Brake:         {_BRAKED}[/]")
     root.add(f"Step:          {step_of(record)}")
-    root.add(f"SetWeight:     {percent(record.weight_percent)}")
+    root.add(f"SetWeight:     {_weight(record)}")
     observed = record.stage.observed_percent if record.stage else None
     root.add(f"ActualWeight:  {percent(observed)}")
     root.add(
@@ -93,6 +96,19 @@ def tree(record: ReleaseRecord) -> Tree:
     if record.gate is not None:
         root.add(f"Gate:          {_gate(record, record.gate)}")
     return root
+
+
+def _was_left(record: ReleaseRecord) -> bool:
+    return record.state is State.PROMOTED and record.weight_percent == 0
+
+
+def _status_of(record: ReleaseRecord) -> str:
+    return "⟲ Stable no more" if _was_left(record) else status_of(record.state)
+
+
+def _weight(record: ReleaseRecord) -> str:
+    on_record = percent(record.weight_percent)
+    return f"0 % (braked; {on_record} on record)" if record.braked else on_record
 
 
 def _config(record: ReleaseRecord) -> str:

@@ -61,6 +61,7 @@ class LineScreen:
             record.state,
             record.reason,
             record.weight_percent,
+            record.braked,
             stage and (stage.index, stage.extensions),
             verdict and verdict.outcome,
         )

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import httpx
 from pydantic import ValidationError
 
-from grayscale.errors import ControlRefused, ControlUnreachable, NotRecorded
+from grayscale.errors import ControlBusy, ControlRefused, ControlUnreachable, NotRecorded
 from grayscale.release.record import ReleaseRecord
 
 
@@ -52,12 +52,12 @@ def headers_of(
 
 
 def read_answer(response: httpx.Response) -> Any:
-    """The JSON of a good answer; raises ControlRefused for a 4xx, ControlUnreachable else."""
+    """The JSON of a good answer; raises ControlRefused for a 4xx, ControlBusy else."""
     if response.is_success:
         return {} if response.status_code == 204 else _json(response)
     if response.is_client_error:
         _refuse(response)
-    raise ControlUnreachable(f"{_call(response)} answered {response.status_code}: {_why(response)}")
+    raise ControlBusy(f"{_call(response)} answered {response.status_code}: {_why(response)}")
 
 
 def read_claim(answer: Any) -> Claim:

@@ -190,6 +190,8 @@ async def _undo_promotion(
             plane, tx, config, actor=actor, reason=reason, drain_seconds=drain_seconds,
             target=previous,
         )  # fmt: skip
+    release.reason, release.cause = f"promoted, and taken back: {reason}", "aborted"
+    await document.save(tx, release, now=plane.clock.now())
     await document.tell(plane, tx, release, "release.rolling_back", actor=actor, reason=reason)
 
 

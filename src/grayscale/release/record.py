@@ -88,9 +88,9 @@ class ReleaseRecord(_View):
 
     `bake` has the index after the last step and is None before it begins. `gate` is the approval
     in front of whatever comes next (a step, the bake, the promotion), if one was asked for here.
-    `weight_percent` is what the candidate has now; `wait_over` says that a waiting state has
-    ended (a decision was made) and the conductor should move on. `seq` is the number that the
-    next decision's Idempotency-Key carries (`<release>:<seq>:<verb>`).
+    `weight_percent` is what the candidate has on record; `braked` says that it was taken out of
+    traffic since, and that this is not on record yet. `seq` is the number that the next decision's
+    Idempotency-Key carries (`<release>:<seq>:<verb>`).
     """
 
     id: str
@@ -110,6 +110,7 @@ class ReleaseRecord(_View):
     conductor: ConductorView = ConductorView()
     workers: WorkersView = WorkersView()
     weight_percent: float = 0.0
+    braked: bool = False
     config_id: str | None = None
     version_created: bool = False
     promote_full: bool = False

@@ -34,12 +34,27 @@ _CAUSES = {
 
 def advice(record: ReleaseRecord) -> str | None:
     """What to type next, if anything."""
+    if record.braked:
+        return "Nothing to do but to see why the store cannot be written: grayscale doctor"
+    if record.state is State.PROMOTED and not record.weight_percent:
+        return None  # an undo would take back what came after it
     text = _ADVICE.get(record.state)
     return text.format(id=record.id) if text else None
 
 
-def headline(history: History) -> str:  # noqa: PLR0911 - one return per state
+def headline(history: History) -> str:
     """Where the release stands, or how it ended."""
+    record = history.record
+    if record.braked:
+        return (
+            f"{record.version} was taken out of traffic; the record, which still says "
+            f"{record.state.value.replace('_', ' ')} at {_where(history)}, follows as soon as the "
+            "store can be written."
+        )
+    return _on_record(history)
+
+
+def _on_record(history: History) -> str:  # noqa: PLR0911 - one return per state
     record = history.record
     name, at = record.version, _where(history)
     match record.state:
@@ -69,9 +84,9 @@ def _ended(history: History) -> str:
     after = f"{took} after it was created"
     if record.state is State.PROMOTED:
         word = ", on a person's word" if record.promote_full else ""
-        return (
-            f"{record.version} was promoted at {day_and_time(record.finished_at)}, {after}{word}."
-        )
+        left = "" if record.weight_percent else " It has no traffic any more."
+        at = day_and_time(record.finished_at)
+        return f"{record.version} was promoted at {at}, {after}{word}.{left}"
     said = "failed" if record.state is State.FAILED else f"was {ended}"
     cause = f": {_CAUSES.get(record.cause, record.cause)}" if record.cause else ""
     return (

@@ -271,4 +271,6 @@ async def _look(call: Call) -> dict[str, Any]:
 
 
 async def _view(call: Call, tx: Tx, release: Document) -> dict[str, Any]:
-    return (await releases.record(call.plane, tx, release)).model_dump(mode="json")
+    record = await releases.record(call.plane, tx, release)
+    braked = takeaways.is_braked(call.snapshot, call.plane.brake, record)
+    return record.model_copy(update={"braked": braked}).model_dump(mode="json")

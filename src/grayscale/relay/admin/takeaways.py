@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from grayscale.clock import Clock
-from grayscale.errors import Refused, StoreError
+from grayscale.errors import Refused, StoreError, StoreUnavailable
 from grayscale.plane import document, snapshots, versions
 from grayscale.plane.plane import Brake, Plane
 from grayscale.plane.rollbacks import Wanted
 from grayscale.relay.runtime import Health
 from grayscale.release.phases import GUARDED, State
+from grayscale.release.record import ReleaseRecord
 from grayscale.traffic.snapshot import Snapshot
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _ANSWER_WITHIN_SECONDS = 1.0
+_LOOK_WITHIN_SECONDS = 0.5
 _RETRY_SECONDS = 0.2
 _UNRECORDED = "record"
 
@@ -119,11 +122,11 @@ async def pull_for_release(
 ) -> Pulled:
     """Brake a release's version, from memory where that knows it, from the store otherwise."""
     pulled = Pulled(plane.brake)
-    if snapshot is not None and asked == snapshot.release_id and _has_traffic(snapshot):
+    if snapshot is not None and _is_known(snapshot, asked):
         pulled.take(snapshot, cut=cut)
         return pulled
     try:
-        async with plane.read() as tx:
+        async with _soon(), plane.read() as tx:
             release = await document.load(tx, asked)
             version = await versions.find(tx, release.version)
     except StoreError:
@@ -153,7 +156,8 @@ async def pull_for_rollback(plane: Plane, snapshot: Snapshot | None, wanted: Wan
     if snapshot is not None and wanted.target == "stable" and wanted.config_id is None:
         _pull_leaving(pulled, snapshot, wanted)
     try:
-        snapshot = await snapshots.load(plane)
+        async with _soon():
+            snapshot = await snapshots.load(plane)
     except StoreError:
         _log.warning("rolling back by what this worker knows: the store cannot be read")
     if snapshot is not None:
@@ -179,6 +183,14 @@ def unrecorded(snapshot: Snapshot | None, brake: Brake) -> list[str]:
         return []
     names = [name for name, weight in snapshot.weights.items() if weight > 0]
     return [name for name in names if any(map(brake.banned, _slots(snapshot, name)))]
+
+
+def is_braked(snapshot: Snapshot | None, brake: Brake, record: ReleaseRecord) -> bool:
+    """Whether a release's version was taken out of traffic, which its record does not say yet."""
+    if record.weight_percent > 0:
+        return any(map(brake.banned, _slots(snapshot, record.version)))
+    going_on = not record.state.final and record.state is not State.ROLLING_BACK
+    return going_on and brake.ended(record.id)
 
 
 def refuse_the_ended(plane: Plane, release_id: str) -> None:
@@ -213,8 +225,27 @@ def _slots(snapshot: Snapshot | None, name: str | None) -> list[int]:
     return [version.brake_slot]
 
 
-def _has_traffic(snapshot: Snapshot) -> bool:
-    return snapshot.weights.get(snapshot.release_version or "", 0) > 0
+@asynccontextmanager
+async def _soon() -> AsyncIterator[None]:
+    """A look at the store that a takeaway waits for; one that hangs is as good as none."""
+    try:
+        async with asyncio.timeout(_LOOK_WITHIN_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            f"the control store did not answer within {_LOOK_WITHIN_SECONDS:g} s"
+        ) from error
+
+
+def _is_known(snapshot: Snapshot, asked: str) -> bool:
+    """Whether memory alone says which release is meant: the one whose version has the traffic.
+
+    A version's name means its newest release, and that is this one: a version has one release at
+    a time, and as stable none.
+    """
+    version = snapshot.release_version
+    has_traffic = snapshot.weights.get(version or "", 0) > 0
+    return has_traffic and asked in (snapshot.release_id, version)
 
 
 def _is_stable(snapshot: Snapshot | None, name: str) -> bool:
