@@ -11,7 +11,7 @@ export PYTHONPATH := src:.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test demo bench chaos survival lock wheel-test clean
+.PHONY: help install check format test demo bench chaos brake survival lock wheel-test clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(VENV)/.dev ## what a proxied request costs
 
 chaos: $(VENV)/.dev ## kill parts of everything at random, and look whether anything is lost
 	$(BIN)/python -m tools.chaos $(ARGS)
+
+brake: $(VENV)/.dev ## how soon an abort is in force: about five minutes
+	$(BIN)/python -m tools.brake $(ARGS)
 
 survival: $(VENV)/.dev ## releases in virtual time, with bad luck: make survival ARGS="--seeds 500"
 	$(BIN)/python -m tests.survival $(or $(ARGS),--seeds 2000)

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.processes import Relay
 from tests.e2e.shapes import new_name
 
 
@@ -63,3 +64,23 @@ class Conductor:
         assert self.claim().status_code == 200
         self.act("create_version")
         self.act("set_split", step=0)
+
+
+def begun(relay: Relay, doing: str) -> Conductor:
+    """A release that does this right now."""
+    ask = {"approval": {"before_steps": [100]}} if doing == "waiting" else {}
+    conductor = Conductor(
+        relay.client(),
+        auto_promote={"promotion_steps": [50, 100], "step_duration_seconds": 60},
+        **ask,
+    )
+    conductor.begin()
+    if doing == "waiting":
+        conductor.act("ask", reason="as the plan says")
+    if doing in ("baking", "promoted"):
+        conductor.record = conductor.say("promote", full=True).json()
+        conductor.act("set_split", step=1)
+        conductor.act("bake", reason="in full")
+    if doing == "promoted":
+        conductor.act("promote", reason="in full")
+    return conductor

@@ -1,5 +1,6 @@
 """What can go wrong around a relay, done to a real one, and undone."""
 
+import mmap
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from grayscale.relay.brake import FIRST_SLOT, PAGE_BYTES
 from tests.e2e.conftest import settings
 from tests.e2e.processes import (
     PLAIN,
@@ -100,6 +102,24 @@ def ready_state(relay: Relay) -> dict[str, Any]:
     """What a worker says of its health."""
     answer = httpx.get(f"http://127.0.0.1:{relay.port}/readyz", **PLAIN)
     return {"code": answer.status_code, **answer.json()}
+
+
+class Page:
+    """The brake page, watched from outside."""
+
+    def __init__(self, relay: Relay) -> None:
+        with (relay.data_dir / "brake").open("rb") as file:
+            self._page = mmap.mmap(file.fileno(), PAGE_BYTES, access=mmap.ACCESS_READ)
+        self._before = self._bans()
+
+    def _bans(self) -> bytes:
+        return self._page[8 * FIRST_SLOT :]
+
+    def seconds_until_pulled(self, *, since: float) -> float:
+        """How long it takes from that moment on until there is a new ban; 5 s if there is none."""
+        while self._bans() == self._before and time.monotonic() - since < 5:
+            time.sleep(0.0005)
+        return time.monotonic() - since
 
 
 @dataclass

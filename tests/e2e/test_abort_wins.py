@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from grayscale.relay.brake import FIRST_SLOT, LAST_SLOT, Brake
-from tests.e2e.conducting import Conductor
+from tests.e2e.conducting import Conductor, begun
 from tests.e2e.conftest import quieten
-from tests.e2e.faults import Callers, callers, full, locked, ready_state, relay_of_two
+from tests.e2e.faults import Callers, Page, callers, full, locked, ready_state, relay_of_two
 from tests.e2e.processes import Provider, Relay, await_ready, eventually
 
 TO_THE_BRAKE_SECONDS = 0.1
@@ -39,24 +38,6 @@ def relay(shared: Relay) -> Iterator[Relay]:
     shared.hang_up()
 
 
-class Page:
-    """The brake page, watched from outside."""
-
-    def __init__(self, relay: Relay) -> None:
-        self._brake = Brake.open(relay.data_dir / "brake")
-        self._before = self._bans()
-
-    def _bans(self) -> list[int]:
-        return [self._brake.value(slot) for slot in range(FIRST_SLOT, LAST_SLOT + 1)]
-
-    def seconds_until_pulled(self) -> float:
-        """How long it takes from now until there is a new ban."""
-        began = time.monotonic()
-        while self._bans() == self._before and time.monotonic() - began < 5:
-            time.sleep(0.0005)
-        return time.monotonic() - began
-
-
 def take_away(relay: Relay, path: str, **headers: str) -> tuple[httpx.Response, float, float]:
     """Send the call; its answer, when it was sent, and how long until the brake was pulled."""
     answers: list[httpx.Response] = []
@@ -65,7 +46,7 @@ def take_away(relay: Relay, path: str, **headers: str) -> tuple[httpx.Response, 
     sending = threading.Thread(target=lambda: answers.append(client.post(path, headers=headers)))
     sent_at = time.monotonic()
     sending.start()
-    pulled = page.seconds_until_pulled()
+    pulled = page.seconds_until_pulled(since=sent_at)
     sending.join()
     return answers[0], sent_at, pulled
 
@@ -76,26 +57,6 @@ def without_candidate(calling: Callers, name: str, sent_at: float) -> None:
     assert eventually(lambda: len(calling.versions_of(moment)) >= 40, seconds=20)
     assert name not in calling.versions_after(moment)
     assert calling.failed() == []
-
-
-def begun(relay: Relay, doing: str) -> Conductor:
-    """A release that does this right now."""
-    ask = {"approval": {"before_steps": [100]}} if doing == "waiting" else {}
-    conductor = Conductor(
-        relay.client(),
-        auto_promote={"promotion_steps": [50, 100], "step_duration_seconds": 60},
-        **ask,
-    )
-    conductor.begin()
-    if doing == "waiting":
-        conductor.act("ask", reason="as the plan says")
-    if doing in ("baking", "promoted"):
-        conductor.record = conductor.say("promote", full=True).json()
-        conductor.act("set_split", step=1)
-        conductor.act("bake", reason="in full")
-    if doing == "promoted":
-        conductor.act("promote", reason="in full")
-    return conductor
 
 
 def raises_after(relay: Relay, name: str, abort_of: Conductor) -> list[dict[str, Any]]:

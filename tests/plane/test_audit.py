@@ -203,11 +203,26 @@ async def test_a_relay_that_goes_on_after_a_cut_does_not_heal_it(
     assert not report.ok
 
 
+def test_a_torn_line_is_nobodys_beginning(tmp_path: Path) -> None:
+    """Wherever a full disk has cut a line, the next head is read as it was noted.
+
+    Glued to "1", the 3rd record would be the 13th: one that no log holds, so that it was cut off.
+    """
+    head = Head(12, "evt_a", "a" * 64)
+    after = Head(13, "evt_b", "b" * 64)
+    note(tmp_path, head)
+    whole = (tmp_path / NAME).read_bytes()
+    for length in range(len(whole)):
+        (tmp_path / NAME).write_bytes(whole[:length])
+        note(tmp_path, after)
+        assert [one for one in noted(tmp_path) if one != head] == [after], whole[:length]
+
+
 async def test_the_file_of_heads_survives_damage(plane: Plane, log: Log, tmp_path: Path) -> None:
     """Torn lines are left out, and a file that cannot be written stops no change."""
     whole = noted(tmp_path)
     with (tmp_path / NAME).open("a") as file:
-        file.write("12 evt_torn abc\n\x00\nnonsense\n99 evt_half")
+        file.write("\n12 evt_torn abc\n\x00\nnonsense\n99 evt_half")
     assert noted(tmp_path) == whole
     note(tmp_path / "missing", whole[0])
     assert (await checked(plane, tmp_path)).ok

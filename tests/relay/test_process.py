@@ -179,7 +179,10 @@ async def test_dead_worker_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_hangups_restart_without_a_lost_request(tmp_path: Path) -> None:
-    """Three rolling restarts under keep-alive callers and running streams: no request fails."""
+    """Three rolling restarts under keep-alive callers and running streams: no request fails.
+
+    Whom to tell stands in the file that docs/commands.md names.
+    """
     publish(tmp_path, snapshot())
     behaviour = Behaviour(tokens=8, chunk_delay_ms=100)
     async with Upstream(behaviour) as upstream, _relay(tmp_path, upstream) as relay:
@@ -189,9 +192,10 @@ async def test_hangups_restart_without_a_lost_request(tmp_path: Path) -> None:
             asyncio.create_task(_call_until(over, relay, answers, stream=number % 2 == 0))
             for number in range(6)
         ]
+        await _until(partial(_is_in_office, relay))
         for _ in range(3):
             before = set(_workers_of(relay))
-            relay.process.send_signal(signal.SIGHUP)
+            os.kill(int((tmp_path / "relay.lock").read_text()), signal.SIGHUP)
             await _until(partial(_all_gone, before))
         over.set()
         await asyncio.gather(*callers)
@@ -209,6 +213,11 @@ async def _call_until(
             whole = "data: [DONE]" in answer.text if stream else "choices" in answer.json()
             answers.append(f"{answer.status_code} {'whole' if whole else 'cut'}")
             await asyncio.sleep(0.01)
+
+
+async def _is_in_office(relay: _Relay) -> bool:
+    file = relay.data_dir / "relay.lock"
+    return file.exists() and file.read_text() == f"{relay.process.pid}\n"
 
 
 async def _all_gone(pids: set[int]) -> bool:

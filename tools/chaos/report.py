@@ -146,14 +146,23 @@ the callers' own count are held against each other.
 Recovery is the time until what was killed is there again and, where the conductor died, until the
 next one conducts the same release. It has to be below 60 s for the flow process and below 3 minutes
 for the rest, counted from the last kill that disturbed it.
-
-## The latest run
 """
 
 
+_LATEST = "## The latest run"
+
+
 def write(outcome: Outcome, command: str) -> None:
-    """Put it into the docs."""
-    told = "\n".join(lines(outcome))
-    PAGE.write_text(
-        f"{_INTRO}\n`{command}`\n\n{told}\n\n    {outcome.last_line()}\n", encoding="utf-8"
-    )
+    """Put it into the docs, before what other commands have put there."""
+    _, found, sections = PAGE.read_text(encoding="utf-8").partition("\n## ")
+    PAGE.write_text(_INTRO + found + sections, encoding="utf-8")
+    told = [f"`{command}`", "", *lines(outcome), "", f"    {outcome.last_line()}"]
+    put_section(_LATEST, told)
+
+
+def put_section(title: str, text: Iterable[str], *, page: Path = PAGE) -> None:
+    """Write one section of the page anew, or add it; what stands around it stays."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(f"{title}\n")
+    _, found, after = rest.partition("\n## ")
+    section = "\n".join([title, "", *text, ""])
+    page.write_text(f"{before.rstrip()}\n\n{section}{found}{after}", encoding="utf-8")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PARENT_LOCK = "relay.lock"
-"""Held by a parent from when all of its workers listen."""
+"""Held by a parent from when all of its workers listen; the newest one's process id is in it."""
 SUPERVISOR_LOCK = "up.lock"
 """Held by `grayscale up` while it runs; it also owns the listening socket."""
 
@@ -24,6 +25,8 @@ def take_over(data_dir: Path) -> int:
     """Say that this parent's workers serve, until the descriptor returned is closed."""
     handle = os.open(data_dir / PARENT_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(handle, fcntl.LOCK_SH)  # shared: a parent that drains is no obstacle
+    with suppress(OSError):  # a full disk keeps nobody from serving
+        os.truncate(handle, os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0))
     return handle
 
 

@@ -28,7 +28,8 @@ class Head:
 
 def note(data_dir: Path, head: Head) -> None:
     """Add a head to the file; a file that cannot be written is told, and stops nothing."""
-    line = f"{head.seq} {head.id} {head.hash}\n".encode()
+    # The line break comes first: what a full disk has torn must not become this line's beginning.
+    line = f"\n{head.seq} {head.id} {head.hash}".encode()
     try:
         descriptor = os.open(data_dir / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
