@@ -72,6 +72,16 @@ def test_the_first_record_that_is_not_as_it_was_is_named(
     assert shown.out.startswith(f"broken at {ids[seq]}: ")
     assert (report["ok"], report["broken_at"], report["seq"]) == (False, ids[seq], seq)
     assert problem in report["problem"]
+    assert ("put back from a backup" in shown.err) == (problem == "cut off")
+
+
+def test_after_a_backup_the_log_is_compared_anew(cli: Cli, data: Path) -> None:
+    """What the advice says works: without the file of heads the older log is whole again."""
+    change(data, "DELETE FROM events WHERE seq > 3")
+    advice = cli("audit", "verify", "--data-dir", str(data)).err
+    assert "move audit-heads.log out of the data directory" in advice
+    (data / "audit-heads.log").rename(data.parent / "audit-heads.log")
+    assert cli("audit", "verify", "--data-dir", str(data)).code == 0
 
 
 def test_a_head_that_was_kept_elsewhere_is_looked_for(cli: Cli, data: Path) -> None:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 audit = typer.Typer(no_args_is_help=True, help="The event log: append-only, hash-chained.")
 _SHORTEST_HEAD = 8
+_AS_AFTER_A_BACKUP = ("cut off", "written anew")
+_BACKUP = """\
+A store that was put back from a backup looks the same. If that is what happened: write down when, and
+who did it; move audit-heads.log out of the data directory, and restart the relay. What was lost stays
+in the notices and in that file; from then on the log is compared anew."""
 
 
 @audit.callback()
@@ -50,6 +55,8 @@ def verify(
         say("Keep the head elsewhere: with --head it shows later that nothing was cut off.")
     else:
         put(f"broken at {report.broken_at}: {report.problem} ({report.records} records before it)")
+        if any(word in str(report.problem) for word in _AS_AFTER_A_BACKUP):
+            say(_BACKUP)
     if not report.ok:
         raise typer.Exit(ExitCode.FAILED)
 
