@@ -25,7 +25,8 @@ from grayscale.judge import (
     advance,
     start,
 )
-from grayscale.judge.gates import gates_of
+from grayscale.judge.gates import gate_set
+from grayscale.judge.state import counts_in
 
 BUCKETS = len(LATENCY_EDGES_MS) + 1
 QUICK = 100  # a bucket of about 130 ms
@@ -262,8 +263,9 @@ def test_failures_told_late_are_taken_from_what_seemed_good() -> None:
     assert state.debt == 1
     state, _ = advance(state, an_interval(3, Arm(0, 0, answers(0)), Arm(5, 0, answers(12))))
     assert state.debt == 0
-    names = [gate.name for gate in gates_of(state.settings)]
-    assert state.gates[names.index("error_limit")].total.candidate == 15
+    gates = gate_set(state.settings)
+    slot = gates.slots[gates.place["error_limit"]]
+    assert counts_in(slot, state.totals).candidate == 15
 
 
 def test_a_failure_without_a_request_in_this_step_says_nothing_yet() -> None:
@@ -315,7 +317,7 @@ def test_no_latencies_are_no_obstacle() -> None:
     state, _ = judged((Arm(90, 0, answers(90)), Arm(10, 0, answers(10))))
     state, verdict = advance(state, an_interval(2, Arm(900), Arm(100)))
     assert verdict.outcome == "healthy"
-    assert state.histograms["latency"].heights[-1] == 90
+    assert state.histograms["latency"].total == 90
 
 
 GOOD = an_interval(2, Arm(9, 1, answers(8), {500: 1}), Arm(9, 0, answers(9)))

@@ -10,14 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grayscale.judge.evidence import (
+    ABOVE_LIMIT,
+    WORSE_PRIOR,
     WORSE_RATIOS,
     absolute_log_ratios,
+    even,
     fresh,
     rates_above,
     relative_log_ratios,
     upper_tail,
 )
 from grayscale.judge.health import NO_HEALTH, below_limit, not_doubled, with_interval
+from grayscale.judge.measures import LATENCY, Side
+from grayscale.judge.past import Histogram
 from grayscale.judge.values import Arm
 
 
@@ -62,7 +67,7 @@ def test_relative_evidence_expects_one_at_most(stable: int, candidate: int, bad:
 def test_absolute_evidence_expects_one_at_most(requests: int, limit: float, share: float) -> None:
     """For any rate up to the limit the expectation of every ratio is 1 at most."""
     rate = limit * share
-    for index in range(6):
+    for index in range(ABOVE_LIMIT):
         expected = sum(
             math.comb(requests, bad)
             * rate**bad
@@ -83,7 +88,7 @@ def test_a_process_crosses_its_line_as_seldom_as_promised() -> None:
         for _ in range(300):
             bad = [sum(rng.random() < 0.1 for _ in range(n)) for n in (9, 3)]
             ratios = relative_log_ratios((bad[0], bad[1]), (9, 3), null=1.0, ratios=WORSE_RATIOS)
-            process = process.after(ratios)
+            process = process.after(ratios, WORSE_PRIOR)
             highest = max(highest, process.value)
         crossed += highest >= 10
     assert crossed <= 30  # the 99 % quantile of a binomial with 200 runs and alpha = 0.1
@@ -93,7 +98,7 @@ def test_a_process_begins_at_one_and_stays_there_without_news() -> None:
     """Ratios of 1 neither add nor take evidence, however many there are."""
     process = fresh(3)
     for _ in range(1000):
-        process = process.after([0.0, 0.0, 0.0])
+        process = process.after([0.0, 0.0, 0.0], even(3))
     assert math.isclose(process.value, 1.0)
     assert process.rest == pytest.approx(0, abs=1e-9)
 
@@ -102,10 +107,10 @@ def test_trouble_that_begins_late_is_found() -> None:
     """After long health, evidence needs not dig itself out of a hole."""
     process = fresh(2)
     for _ in range(300):
-        process = process.after([-1.0, -2.0])
+        process = process.after([-1.0, -2.0], even(2))
     assert 0.1 < process.value < 1
     for _ in range(15):
-        process = process.after([1.0, 2.0])
+        process = process.after([1.0, 2.0], even(2))
     assert process.value > 1000
 
 
@@ -113,7 +118,7 @@ def test_overwhelming_evidence_stays_a_number() -> None:
     """Thousands of failures at once do not overflow."""
     process = fresh(2)
     for _ in range(5):
-        process = process.after([1e6, 1e9])
+        process = process.after([1e6, 1e9], even(2))
     assert math.isfinite(process.value)
 
 
@@ -139,11 +144,16 @@ def test_alternatives_lie_above_the_limit(bound: float) -> None:
     assert all(bound < rate < 1 for rate in rates_above(bound))
 
 
+def side(arm: Arm, *, answers: int | None = None) -> Side:
+    histograms = {} if answers is None else {LATENCY: Histogram([answers], answers)}
+    return Side(arm, max(arm.requests, arm.errors), histograms)
+
+
 def clean(requests: int) -> float:
     arm = Arm(requests=requests)
     health = with_interval(
         NO_HEALTH,
-        candidate=arm,
+        candidate=side(arm),
         independent=(arm, arm),
         at_risk=(requests, requests),
         limit=0.05,
@@ -158,10 +168,10 @@ def test_about_seventy_clean_requests_exclude_five_percent() -> None:
 
 def test_health_is_not_earned_by_requests_without_an_end() -> None:
     """A candidate that hangs is no candidate that answers."""
-    hanging = Arm(requests=500, latency_counts=[0] * 10)
+    hanging = Arm(requests=500)
     health = with_interval(
         NO_HEALTH,
-        candidate=hanging,
+        candidate=side(hanging, answers=0),
         independent=(hanging, hanging),
         at_risk=(500, 500),
         limit=0.05,
@@ -174,7 +184,7 @@ def test_many_failures_alike_exclude_a_doubling() -> None:
     """Where both fail often, it is enough that the candidate does not fail twice as often."""
     arm = Arm(requests=1000, errors=100)
     health = with_interval(
-        NO_HEALTH, candidate=arm, independent=(arm, arm), at_risk=(1000, 1000), limit=0.05
+        NO_HEALTH, candidate=side(arm), independent=(arm, arm), at_risk=(1000, 1000), limit=0.05
     )
     assert below_limit(health) < 1
     assert not_doubled(health) > 20
@@ -196,7 +206,7 @@ def test_health_expects_one_at_most_from_the_unhealthy(rate: float, ratio: float
             )
             health = with_interval(
                 health,
-                candidate=candidate,
+                candidate=side(candidate),
                 independent=(stable, candidate),
                 at_risk=(20, 20),
                 limit=0.05,

@@ -21,9 +21,16 @@ from grayscale.judge import (
     advance,
     start,
 )
-from grayscale.judge.evidence import SHAPES, shape_log_ratios, split_e_value
-from grayscale.judge.gates import OPTIONAL_GATES, gates_of
-from grayscale.judge.state import History, Noise
+from grayscale.judge.blame import history_rate
+from grayscale.judge.evidence import (
+    SHAPES,
+    TAILS,
+    shape_log_ratios,
+    split_e_value,
+    tail_log_ratios,
+)
+from grayscale.judge.gates import OPTIONAL_GATES, gate_set, gates_of
+from grayscale.judge.state import Noise
 from grayscale.plan.parts import AnswerGates
 
 BUCKETS = len(LATENCY_EDGES_MS) + 1
@@ -202,7 +209,7 @@ def test_the_intended_split_is_hardly_ever_doubted(weight: float) -> None:
 @pytest.mark.parametrize("levels", [(0.5, 0.45, 0.04, 0.01), (0.1, 0.2, 0.3, 0.4)])
 @pytest.mark.parametrize("truth", [(0.5, 0.45, 0.04, 0.01), (0.1, 0.2, 0.3, 0.4), (0.97, 0.01, 0.01, 0.01)])  # fmt: skip
 def test_a_shape_expects_one_at_most_whatever_both_arms_have_in_common(
-    levels: Sequence[float], truth: Sequence[float]
+    levels: tuple[float, ...], truth: Sequence[float]
 ) -> None:
     """The mean of the ratio over the exact law of small blocks is at most 1, for every guess."""
     expected = [0.0] * SHAPES
@@ -210,6 +217,21 @@ def test_a_shape_expects_one_at_most_whatever_both_arms_have_in_common(
         for index, ratio in enumerate(shape_log_ratios(stable, candidate, levels)):
             expected[index] += chance * math.exp(ratio)
     assert max(expected) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+@pytest.mark.parametrize("truth", [0.02, 0.3, 0.9])
+def test_a_tail_expects_one_at_most_whatever_both_arms_have_in_common(
+    share: float, truth: float
+) -> None:
+    """The same of two classes, those beyond a quantile and the others."""
+    expected = [0.0] * TAILS
+    for stable, candidate, chance in _blocks((1 - truth, truth), stable=3, candidate=2):
+        ratios = tail_log_ratios((stable[1], candidate[1]), (3, 2), share=share)
+        for index, ratio in enumerate(ratios):
+            expected[index] += chance * math.exp(ratio)
+    assert max(expected) <= 1 + 1e-9
+    assert tail_log_ratios((0, 0), (0, 2), share=share) == [0.0] * TAILS
 
 
 def _blocks(
@@ -250,15 +272,18 @@ def test_dispersion_is_one_for_chance_and_more_for_clusters() -> None:
 
 def test_history_remembers_the_worst_two_minutes() -> None:
     """What stable has been through before is no news."""
-    history = History()
-    for _ in range(30):
-        history = history.after(10, 0, 100)
-    assert history.limit_rate == pytest.approx(0.003)
-    for _ in range(12):
-        history = history.after(10, 8, 100)
-    for _ in range(300):
-        history = history.after(10, 0, 100)
-    assert history.limit_rate == pytest.approx(0.08)
+    state, numbers = start(), iter(range(1000))
+
+    def limit(errors: int, looks: int) -> float | None:
+        nonlocal state
+        for _ in range(looks):
+            state, _ = advance(state, interval(next(numbers), (Arm(100, errors), Arm(10))))
+        return history_rate(gate_set(state.settings), state)
+
+    assert limit(0, looks=1) is None
+    assert limit(0, looks=30) == pytest.approx(0.003)
+    limit(8, looks=12)
+    assert limit(0, looks=300) == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize(

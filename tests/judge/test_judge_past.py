@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from itertools import accumulate
 
-from grayscale.judge.past import Past
+import pytest
+
+from grayscale.judge.past import Histogram, Past
 from grayscale.judge.values import BUCKETS
 
 
-def answers(count: int, bucket: int) -> list[int]:
-    """An interval's answers, all of them in one bucket, cumulated."""
+def answers(count: int, bucket: int) -> Histogram:
+    """An interval's answers, all of them in one bucket."""
     counts = [0] * BUCKETS
     counts[bucket] = count
-    return list(accumulate(counts))
+    return Histogram(counts, count)
 
 
 def test_quantiles_need_two_hundred_answers() -> None:
@@ -22,7 +23,9 @@ def test_quantiles_need_two_hundred_answers() -> None:
     assert past.spread is None
     spread = past.after(answers(1, 60)).spread
     assert spread is not None
-    assert (spread.known, spread.quantile(0.5), spread.cuts) == (200, 60, (60,))
+    assert (spread.known, spread.cuts) == (200, (60,))
+    assert spread.first_class_beyond(0.5) == spread.first_class_beyond(0.95) == 1
+    assert spread.share_beyond(0.95) == pytest.approx(0.5 / 201)
 
 
 def test_quantiles_are_read_again_with_a_twentieth_more_answers() -> None:
@@ -30,10 +33,21 @@ def test_quantiles_are_read_again_with_a_twentieth_more_answers() -> None:
     first = Past().after(answers(1000, 60))
     second = first.after(answers(49, 200))
     assert second.spread == first.spread
-    assert second.heights[-1] == 1049
+    assert (second.total, sum(second.counts)) == (1049, 1049)
     third = second.after(answers(1, 200)).spread
     assert third is not None
-    assert (third.known, third.quantile(0.5), third.quantile(0.99)) == (1050, 60, 200)
+    assert (third.known, third.cuts) == (1050, (60,))
+    fourth = second.after(answers(60, 200)).spread
+    assert fourth is not None
+    assert (fourth.known, fourth.cuts, fourth.first_class_beyond(0.5)) == (1109, (60, 200), 1)
+
+
+def test_answers_beyond_what_ever_was_are_kept() -> None:
+    """On both sides, and those of other buckets stay where they are."""
+    past = Past().after(answers(3, 100)).after(answers(2, 90)).after(answers(4, 120))
+    assert (past.begin, past.total) == (90, 9)
+    assert (past.counts[0], past.counts[10], past.counts[30]) == (2, 3, 4)
+    assert (past.after(answers(0, 5)).counts, len(past.counts)) == (past.counts, 31)
 
 
 def test_the_past_survives_json() -> None:

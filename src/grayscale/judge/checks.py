@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
-from itertools import accumulate
 from operator import attrgetter
 
 from grayscale.judge.measures import LATENCY, Side, Sides
-from grayscale.judge.past import Cumulated
+from grayscale.judge.past import Histogram
 from grayscale.judge.state import JudgeState
 from grayscale.judge.values import BUCKETS, Arm, Interval, JudgeInputError
 
@@ -22,6 +22,7 @@ _COUNTS = (
     "callers",
     "failed_callers",
 )
+_WHOLE = {int}
 _counts_of = attrgetter(*_COUNTS)
 
 
@@ -53,22 +54,23 @@ def checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
 
 
 def _side(name: str, arm: Arm) -> Side:
-    for field, value in zip(_COUNTS, _counts_of(arm), strict=True):
-        if type(value) is not int or value < 0:
-            raise JudgeInputError(f"{name}.{field}: {value!r} is no count")
+    values = _counts_of(arm)
+    if set(map(type, values)) != _WHOLE or min(values) < 0:
+        for field, value in zip(_COUNTS, values, strict=True):
+            _check_count(f"{name}.{field}", value)
     if arm.failed_callers > arm.callers:
         raise JudgeInputError(f"{name}: {arm.failed_callers} of {arm.callers} callers failed")
     for signal, (bad, total) in arm.signals.items():
         _check_part(f"{name}.signals[{signal}]", bad, total)
     for code, count in (arm.by_code or {}).items():
         _check_count(f"{name}.by_code[{code}]", count)
-    heights = {}
-    if arm.latency_counts:
-        heights[LATENCY] = _cumulated(f"{name}.latency_counts", arm.latency_counts)
+    histograms = {}
+    if len(arm.latency_counts):
+        histograms[LATENCY] = _histogram(f"{name}.latency_counts", arm.latency_counts)
     for histogram, counts in arm.histograms.items():
-        if counts:
-            heights[histogram] = _cumulated(f"{name}.histograms[{histogram}]", counts)
-    return Side(arm, max(arm.requests, arm.errors), heights)
+        if len(counts):
+            histograms[histogram] = _histogram(f"{name}.histograms[{histogram}]", counts)
+    return Side(arm, max(arm.requests, arm.errors), histograms)
 
 
 def _check_ends(name: str, side: Side, still_open: int) -> None:
@@ -81,14 +83,17 @@ def _check_ends(name: str, side: Side, still_open: int) -> None:
         )
 
 
-def _cumulated(name: str, counts: Sequence[int]) -> Cumulated:
+def _histogram(name: str, counts: Sequence[int]) -> Histogram:
     if len(counts) != BUCKETS:
         raise JudgeInputError(f"{name} has {len(counts)} buckets instead of {BUCKETS}")
-    cumulated = list(accumulate(counts))
-    # They fall where a count is negative.
-    if type(cumulated[-1]) is not int or cumulated[0] < 0 or cumulated != sorted(cumulated):
-        raise JudgeInputError(f"{name}: counts are whole numbers from 0")
-    return cumulated
+    try:
+        whole = array("Q", counts)
+    except (TypeError, OverflowError):
+        raise JudgeInputError(f"{name}: counts are whole numbers from 0") from None
+    total = sum(counts)
+    if type(total) is not int:  # whole numbers of another kind, such as NumPy's
+        return Histogram(whole, sum(whole))
+    return Histogram(counts, total)
 
 
 def _check_part(name: str, part: object, whole: object) -> None:

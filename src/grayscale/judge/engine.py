@@ -5,17 +5,36 @@ Read from `advance` downwards: check, learn, weigh, say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from grayscale.judge.blame import Recent, with_mark
+from grayscale.judge.blame import Recent, history_rate, with_mark, worst_rate
 from grayscale.judge.checks import checked
-from grayscale.judge.gates import Gate, GateSet, Given, HistoryGate, gate_set, rate_of
+from grayscale.judge.gates import (
+    HEAD,
+    Counted,
+    Gate,
+    GateSet,
+    Given,
+    HistoryGate,
+    gate_set,
+    rate_of,
+)
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
-from grayscale.judge.measures import Side, Sides, View
-from grayscale.judge.past import Past
-from grayscale.judge.state import NOTHING, Counts, GateState, Health, JudgeState
+from grayscale.judge.measures import Graded, Side, Sides, View
+from grayscale.judge.past import NO_PAST, Past
+from grayscale.judge.state import (
+    NOTHING,
+    Counts,
+    GateState,
+    Health,
+    JudgeState,
+    Mark,
+    Totals,
+    counts_in,
+)
 from grayscale.judge.values import Arm, Interval, Outcome, Settings, Verdict
 from grayscale.judge.verdicts import judged, stale
 
@@ -26,8 +45,16 @@ _HISTORY_SUSPICION = 3.0
 def start(settings: Settings | None = None) -> JudgeState:
     """The judge before a release's first interval."""
     chosen = settings or Settings()
-    gates = tuple(gate.start() for gate in gate_set(chosen).gates)
-    return JudgeState(settings=chosen, gates=gates, health=NO_HEALTH)
+    gates = gate_set(chosen)
+    nothing = (0,) * gates.length
+    return JudgeState(
+        settings=chosen,
+        gates=tuple(gate.start() for gate in gates.gates),
+        health=NO_HEALTH,
+        totals=nothing,
+        entered_totals=nothing,
+        marks=(Mark(0.0, nothing[: gates.remembered]),),
+    )
 
 
 def advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]:
@@ -56,27 +83,23 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
         state,
         step=interval.step,
         weight_percent=interval.weight_percent,
-        gates=tuple(
-            gate._replace(before=gate.total, pending=NOTHING, pending_seconds=0.0)
-            for gate in state.gates
-        ),
+        gates=tuple(gate._replace(suspected=None) for gate in state.gates),
         health=NO_HEALTH,
-        marks=(),
+        entered_totals=state.totals,
+        entered_seconds=state.seconds,
     )
 
 
 class _Look(NamedTuple):
-    """One interval as everybody below needs it.
+    """One interval as everybody below needs it; `counted` is by the slots of the totals."""
 
-    `counted` and, of the independent requests alone, `apart` are by the places of gates.
-    """
-
-    interval: Interval
     gates: GateSet
     given: Given
     counted: Mapping[int, Counts]
-    apart: Mapping[int, Counts]
+    asking: Sequence[Counted]
+    totals: Totals
     recent: Recent
+    before: JudgeState
 
 
 def _learn(
@@ -84,102 +107,148 @@ def _learn(
 ) -> tuple[JudgeState, Recent]:
     """The state with everything that the interval says, and its last two minutes."""
     everything, independent = sides
-    its = interval.candidate
+    its, seconds = interval.candidate, state.seconds + interval.seconds
     candidate_total = max(its.requests - state.debt, its.errors)
-    view = View(everything, independent, candidate_total, state.histograms)
-    counted = _counted(enumerate(gates.gates), view)
-    apart = counted if independent is everything else _apart(gates, view)
-    marks = with_mark(state.marks, interval.seconds, _sums(view, gates, counted, apart))
-    recent = Recent.of(marks, gates.absolute)
-    look = _Look(interval, gates, _given(state, interval, view, recent), counted, apart, recent)
-    errors, requests = interval.stable.errors, interval.stable.requests
+    view = View(everything, independent, candidate_total, _graded(state.histograms, independent))
+    warm = seconds > state.settings.latency_warmup_seconds
+    asking = _asking(gates, view)
+    counted = _counted(asking, view)
+    totals = tuple(map(operator.add, state.totals, _laid_out(gates, view, counted)))
+    marks = with_mark(state.marks, Mark(seconds, totals[: gates.remembered]))
+    recent = Recent.of(gates, marks, entered_seconds=state.entered_seconds)
+    given = _given(state, interval, gates, recent, view=view, warm=warm)
+    look = _Look(gates, given, counted, asking, totals, recent, state)
     learnt = JudgeState(
         settings=state.settings,
-        gates=_gates(state, look),
-        health=_health(state, look),
+        gates=_gates(look),
+        health=_health(look),
+        totals=totals,
+        entered_totals=state.entered_totals if warm else _settling(state, gates, totals),
+        marks=marks,
+        entered_seconds=state.entered_seconds,
         last_id=interval.id,
         step=state.step,
         weight_percent=state.weight_percent,
-        seconds=state.seconds + interval.seconds,
+        worst_rate=max(state.worst_rate, worst_rate(gates, marks)),
         open_stable=_still_open(state.open_stable, independent[0]),
         open_candidate=_still_open(state.open_candidate, independent[1]),
         debt=state.debt + candidate_total - its.requests,
         histograms=_added(state.histograms, everything[0]),
-        history=state.history.after(interval.seconds, errors, requests),
-        marks=marks,
     )
     return learnt, recent
 
 
-def _counted(gates: Iterable[tuple[int, Gate]], view: View) -> dict[int, Counts]:
-    """What those gates count that have something to count, by their places."""
-    return {at: counts for at, gate in gates if (counts := gate.measure.counts(view)) is not None}
+def _graded(past: Mapping[str, Past], independent: Sides) -> dict[str, Graded]:
+    """Independent answers in classes of stable's past, by histogram."""
+    stable, candidate = [side.histograms for side in independent]
+    return {
+        name: Graded.of(answers.spread, stable[name], candidate[name])
+        for name, answers in past.items()
+        if answers.spread is not None and name in stable and name in candidate
+    }
 
 
-def _apart(gates: GateSet, view: View) -> dict[int, Counts]:
-    """What absolute gates count among the independent requests alone."""
-    alone = view._replace(everything=view.independent)
-    return _counted(((at, gates.gates[at]) for at in gates.absolute), alone)
+def _asking(gates: GateSet, view: View) -> list[Counted]:
+    """What is counted: all whose histogram or signal is there."""
+    asking = [*gates.always]
+    for source in view.sources:
+        asking += gates.reading.get(source, ())
+    return asking
 
 
-def _sums(
-    view: View, gates: GateSet, counted: Mapping[int, Counts], apart: Mapping[int, Counts]
-) -> list[int]:
-    """What is remembered of an interval for two minutes, laid out as Recent says."""
+def _counted(asking: Iterable[Counted], view: View) -> dict[int, Counts]:
+    """What there is to count, by slot."""
+    return {
+        slot: counts for measure, slot, _ in asking if (counts := measure.counts(view)) is not None
+    }
+
+
+def _laid_out(gates: GateSet, view: View, counted: Mapping[int, Counts]) -> Sequence[int]:
+    """An interval's counts as GateSet says."""
+    found = [0] * gates.length
     stable, candidate = [side.arm for side in view.independent]
-    sums = [_started(stable), _started(candidate), stable.requests, candidate.requests]
-    for at in gates.absolute:
-        sums += counted.get(at, NOTHING)
-        sums += apart.get(at, NOTHING)
-    return sums
+    found[:HEAD] = _started(stable), _started(candidate), stable.requests, candidate.requests
+    for slot, counts in counted.items():
+        found[slot : slot + 4] = counts
+    alone = counted if view.independent is view.everything else _alone(gates, view)
+    for slot, apart in gates.apart.items():
+        found[apart : apart + 4] = alone.get(slot, NOTHING)
+    return found
+
+
+def _alone(gates: GateSet, view: View) -> dict[int, Counts]:
+    """What absolute gates count among the independent requests alone."""
+    asking = [one for one in _asking(gates, view) if one.slot in gates.apart]
+    return _counted(asking, view._replace(everything=view.independent))
+
+
+def _settling(state: JudgeState, gates: GateSet, totals: Totals) -> Totals:
+    """The totals at the step's begin; what may mislead counts for it from the warm-up's end on."""
+    entered = list(state.entered_totals)
+    for slot in gates.settling:
+        entered[slot : slot + 4] = totals[slot : slot + 4]
+    return tuple(entered)
 
 
 def _started(arm: Arm) -> int:
     return arm.requests + arm.rejected + arm.client_gone
 
 
-def _given(state: JudgeState, interval: Interval, view: View, recent: Recent) -> Given:
+def _given(
+    state: JudgeState, interval: Interval, gates: GateSet, recent: Recent, *, view: View, warm: bool
+) -> Given:
     in_force = state.weight_percent > _CONTROL_IS_SMALL_PERCENT
     return Given(
         view,
         at_risk=recent.requests,
-        history_rate=state.history.limit_rate if in_force else None,
-        warm=state.seconds + interval.seconds > state.settings.latency_warmup_seconds,
+        history_rate=history_rate(gates, state) if in_force else None,
+        warm=warm,
         sticky=interval.independent is not None,
     )
 
 
-def _gates(state: JudgeState, look: _Look) -> tuple[GateState, ...]:
+def _gates(look: _Look) -> tuple[GateState, ...]:
     """Every gate after the interval; those with something to say for the first time get a stake."""
-    gates, given = look.gates.gates, look.given
+    gates, states = look.gates.gates, look.before.gates
+    counted, given = look.counted, look.given
     speaking = {
-        at
-        for at, counts in look.counted.items()
-        if gates[at].speaks(state.gates[at], counts, given)
+        at: slot
+        for _, slot, places in look.asking
+        if (counts := counted.get(slot)) is not None
+        for at in places
+        if gates[at].may_speak(counts, given)
+        and (states[at].stake is not None or gates[at].has_signal(counts_in(slot, look.totals)))
     }
-    after = _staked(gates, state.gates, speaking)
-    for at, counts in look.counted.items():
-        gate, before = gates[at], after[at]
-        if at not in speaking:
-            after[at] = gate.counted(before, counts)
-        elif gate.absolute:
-            after[at] = _limited(state, look, at, before)
+    if any(states[at].stake is None for at in speaking):
+        states = _staked(gates, states, speaking)
+    after = list(states)
+    for at, slot in speaking.items():
+        gate = gates[at]
+        if gate.absolute:
+            after[at] = _limited(look, at, states[at])
         else:
-            after[at] = gate.weighed(before, counts, given)
+            after[at] = gate.weighed(states[at], _heard(look, gate, slot), given)
     return tuple(after)
 
 
+def _heard(look: _Look, gate: Gate, slot: int) -> Counts:
+    """What of the counts is evidence: one caller who sticks to the candidate proves nothing."""
+    counts = look.counted[slot]
+    if not (gate.forgives and look.given.sticky and counts.candidate_bad):
+        return counts
+    its_first = counts_in(slot, look.totals).candidate_bad == counts.candidate_bad
+    return counts._replace(candidate_bad=counts.candidate_bad - 1) if its_first else counts
+
+
 def _staked(
-    gates: tuple[Gate, ...], states: tuple[GateState, ...], speaking: set[int]
-) -> list[GateState]:
+    gates: tuple[Gate, ...], states: tuple[GateState, ...], speaking: Collection[int]
+) -> tuple[GateState, ...]:
     """The capital, shared out anew by weight when gates speak for the first time.
 
     Shares are fixed before the interval is looked at, and add up to what there was: the capital
     stays a fair bet. What has been gained by then is not shared. The gate for what only shows at
     full weight gets its share with the first: later there would be less.
     """
-    if all(states[at].stake is not None for at in speaking):
-        return list(states)
     new = [
         state.stake is None and (at in speaking or gate.early)
         for at, (gate, state) in enumerate(zip(gates, states, strict=True))
@@ -189,26 +258,23 @@ def _staked(
     capital = sum((s.stake or 0.0) * s.process.value for s in states) if old_weight else 1.0
     shared = min(capital, 1.0) / weight if weight else 0.0  # per unit of weight
     kept = (capital - shared * (weight - old_weight)) / capital
-    return [
+    return tuple(
         state._replace(stake=shared * gate.weight)
         if is_new
         else (state if state.stake is None else state._replace(stake=state.stake * kept))
         for gate, state, is_new in zip(gates, states, new, strict=True)
-    ]
-
-
-def _limited(state: JudgeState, look: _Look, at: int, before: GateState) -> GateState:
-    """An absolute gate after an interval; its evidence is dropped while stable is sick."""
-    gate, counts = look.gates.gates[at], look.counted[at]
-    if look.recent.near_limit(at, gate):
-        return _dropped(gate, gate.counted(before, counts))
-    after = gate.weighed(before, counts, look.given)
-    if after.process.value < _suspicion(state, gate):
-        return after
-    return after._replace(
-        pending=before.pending.plus(look.apart.get(at, NOTHING)),
-        pending_seconds=before.pending_seconds + look.interval.seconds,
     )
+
+
+def _limited(look: _Look, at: int, before: GateState) -> GateState:
+    """An absolute gate after an interval; its evidence is dropped while stable is sick."""
+    gate, slot = look.gates.gates[at], look.gates.slots[at]
+    if look.recent.near_limit(at):
+        return _dropped(gate, before)
+    after = gate.weighed(before, look.counted[slot], look.given)
+    if after.process.value < _suspicion(look.before, gate):
+        return after
+    return after._replace(suspected=before.suspected or look.before.marks[-1])
 
 
 def _suspicion(state: JudgeState, gate: Gate) -> float:
@@ -219,22 +285,21 @@ def _suspicion(state: JudgeState, gate: Gate) -> float:
 def _dropped(gate: Gate, state: GateState) -> GateState:
     """A gate without its evidence, which may have been against it."""
     stake = None if state.stake is None else state.stake * min(1.0, state.process.value)
-    process = gate.start().process
-    return GateState(process, stake, total=state.total, before=state.total, noise=state.noise)
+    return GateState(gate.start().process, stake, state.noise)
 
 
-def _health(state: JudgeState, look: _Look) -> Health:
+def _health(look: _Look) -> Health:
     """Failures while stable is beyond the limit itself say nothing about the candidate."""
-    stable, candidate = look.given.view.independent
+    view, state = look.given.view, look.before
+    stable, candidate = view.independent
     health = with_interval(
         state.health,
-        candidate=look.interval.candidate,
+        candidate=view.everything[1],
         independent=(stable.arm, candidate.arm),
         at_risk=look.recent.requests,
         limit=rate_of(state.settings.error_threshold_percent),
     )
-    at = look.gates.place["error_limit"]
-    sick = look.recent.near_limit(at, look.gates.gates[at], share=1.0)
+    sick = look.recent.near_limit(look.gates.place["error_limit"], share=1.0)
     return without_absolute(health) if sick else health
 
 
@@ -247,5 +312,7 @@ def _still_open(before: int, side: Side) -> int:
 
 def _added(past: Mapping[str, Past], stable: Side) -> Mapping[str, Past]:
     """Stable's histograms with one more interval."""
-    new = {name: past.get(name, Past()).after(heights) for name, heights in stable.heights.items()}
-    return {**past, **new}
+    after = dict(past)
+    for name, answers in stable.histograms.items():
+        after[name] = past.get(name, NO_PAST).after(answers)
+    return after

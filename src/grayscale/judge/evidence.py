@@ -12,22 +12,22 @@ from __future__ import annotations
 
 import math
 import operator
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-WORSE_RATIOS = (1.3, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0)
-WORSE_PRIOR = (0.06, 0.08, 0.12, 0.2, 0.24, 0.2, 0.1)  # what breaks, breaks by a multiple
-_FIRST_SHIFT, _SHIFTS = 0.15, 5  # in standard deviations of a log-normal law, doubling
-_TAILS = (2.0, 4.0, 10.0)
-_TAIL_RANK, _EARLY_LATE = 0.95, (0.0, 1.0)
+WORSE_RATIOS = (1.4, 2.0, 3.5, 8.0, 25.0)
+WORSE_PRIOR = (0.1, 0.15, 0.3, 0.3, 0.15)  # what breaks, breaks by a multiple
+_SLOPES = (0.2, 0.6, 1.8)  # in standard deviations of a log-normal law
+SHAPES = len(_SLOPES)
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
-SHAPES = _SHIFTS + len(_TAILS)
-_NEAR_LIMIT, _FAR_FROM_LIMIT = (1.3, 1.6, 2.5, 5.0), (0.5, 0.9)
+_TAILS = (2.0, 6.0)
+TAILS = len(_TAILS)
+_NEAR_LIMIT, _FAR_FROM_LIMIT = (1.4, 2.0, 4.0), (0.6,)
 ABOVE_LIMIT = len(_NEAR_LIMIT) + len(_FAR_FROM_LIMIT)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
+_A_LITTLE = 0.1  # so near to the intended split every other one is less likely
 _FIRST_START = 0.5
 _LATER_START = 0.5 / 400
 _CEILING = 1e100
@@ -38,42 +38,45 @@ class EProcess(NamedTuple):
     """Evidence against one null hypothesis: mass that has started, per alternative, and the rest.
 
     `intervals` counts those that told something; each but the first may be the one in which the
-    trouble began.
+    trouble began. `value` is the e-value, the sum of all mass: how many times likelier the counts
+    are if something is wrong.
     """
 
     masses: tuple[float, ...]
     rest: float = 1.0
     intervals: int = 0
+    value: float = 1.0
 
-    @property
-    def value(self) -> float:
-        """The e-value: how many times likelier the counts are if something is wrong."""
-        return sum(self.masses) + self.rest
-
-    def after(self, log_ratios: Sequence[float], prior: Sequence[float] | None = None) -> EProcess:
+    def after(self, log_ratios: Sequence[float], prior: Sequence[float]) -> EProcess:
         """The process after an interval with these log likelihood ratios per alternative.
 
-        `prior` are the alternatives' shares, which add up to 1; None: all alike.
+        `prior` are the alternatives' shares of what begins to bet on them; they add up to 1.
         """
-        starting = min(_LATER_START if self.intervals else _FIRST_START, self.rest)
-        if max(log_ratios) > EXPONENT_LIMIT:
-            log_ratios = [min(ratio, EXPONENT_LIMIT) for ratio in log_ratios]
-        grown = [
-            (mass + starting * share) * growth
-            for mass, share, growth in zip(
-                self.masses, prior or even(len(log_ratios)), map(math.exp, log_ratios), strict=True
-            )
-        ]
-        if max(grown) > _CEILING:
+        masses, rest, intervals, _ = self
+        starting = min(_LATER_START if intervals else _FIRST_START, rest)
+        try:
+            grown = [
+                (mass + starting * share) * growth
+                for mass, share, growth in zip(
+                    masses, prior, map(math.exp, log_ratios), strict=True
+                )
+            ]
+        except OverflowError:
+            return self.after([min(ratio, EXPONENT_LIMIT) for ratio in log_ratios], prior)
+        started, rest = sum(grown), rest - starting
+        if started > _CEILING:
             grown = [min(mass, _CEILING) for mass in grown]
-        return EProcess(tuple(grown), self.rest - starting, self.intervals + 1)
+            started = sum(grown)
+        return EProcess(tuple(grown), rest, intervals + 1, started + rest)
 
 
+@lru_cache(maxsize=64)
 def fresh(alternatives: int) -> EProcess:
     """A process that has seen nothing."""
     return EProcess((0.0,) * alternatives)
 
 
+@lru_cache(maxsize=64)
 def even(alternatives: int) -> tuple[float, ...]:
     """A prior without preference."""
     return (1 / alternatives,) * alternatives
@@ -105,7 +108,7 @@ def _against(null: float, ratios: tuple[float, ...]) -> tuple[tuple[float, float
 
 
 def shape_log_ratios(
-    stable: Sequence[int], candidate: Sequence[int], shares: Sequence[float]
+    stable: Sequence[int], candidate: Sequence[int], shares: tuple[float, ...]
 ) -> list[float]:
     """Distributions over classes in rising order: the candidate's shifted up, against the same.
 
@@ -115,68 +118,74 @@ def shape_log_ratios(
     rise with the class, so that a candidate whose classes are lower expects less. `shares` are
     stable's, guessed from its past: a wrong guess costs power, never validity.
     """
-    if not (any(stable) and any(candidate)):
+    its, others = sum(candidate), sum(stable)
+    if not (its and others):
         return [0.0] * SHAPES
     seen = list(map(operator.add, stable, candidate))
-    guess = _guess(tuple(shares))
-    cut, scores = guess.cut, guess.scores
-    both, its = ((sum(counts[:cut]), sum(counts[cut:])) for counts in (seen, candidate))
+    weight = its / (its + others)
+    rest = 1 - weight  # p0 is `rest + weight * factor` times stable's shares
+    scores, shifts = _shifts(shares)
+    score = sum(map(operator.mul, candidate, scores))
     return [
-        *_tilted(seen, candidate, scores, guess.shifts),
-        *_tilted(both, its, _EARLY_LATE, guess.tails),
+        slope * score
+        - its * log_norm
+        - sum(map(operator.mul, seen, [math.log(rest + weight * factor) for factor in factors]))
+        for factors, slope, log_norm in shifts
     ]
 
 
-class _Tilt(NamedTuple):
+class _Shift(NamedTuple):
     """What an alternative's shares are to stable's: exp(slope * score) / norm by class."""
 
     factors: Sequence[float]
     slope: float
     log_norm: float
 
-    @classmethod
-    def of(cls, shares: Sequence[float], scores: Sequence[float], slope: float) -> _Tilt:
-        """The tilt of these shares."""
+
+@lru_cache(maxsize=64)
+def _shifts(shares: tuple[float, ...]) -> tuple[Sequence[float], Sequence[_Shift]]:
+    """Each class's normal score, about, and the alternatives: all slower by degrees."""
+    ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
+    scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
+    shifts = []
+    for slope in _SLOPES:
         factors = [math.exp(slope * score) for score in scores]
         norm = sum(map(operator.mul, shares, factors))
-        return cls([factor / norm for factor in factors], slope, math.log(norm))
+        shifts.append(_Shift([factor / norm for factor in factors], slope, math.log(norm)))
+    return scores, shifts
 
 
-def _tilted(
-    seen: Sequence[int], candidate: Sequence[int], scores: Sequence[float], tilts: Sequence[_Tilt]
-) -> list[float]:
-    """Each alternative against the mean of both arms' shares, which is `mixed` times stable's."""
-    count = sum(candidate)
-    weight = count / sum(seen)
-    rest, score, answers = 1 - weight, sum(map(operator.mul, candidate, scores)), []
-    for factors, slope, log_norm in tilts:
-        log_mixed = [math.log(rest + weight * factor) for factor in factors]
-        cost = sum(map(operator.mul, seen, log_mixed))
-        answers.append(slope * score - count * log_norm - cost)
-    return answers
+def tail_log_ratios(
+    bad: tuple[int, int], total: tuple[int, int], *, share: float
+) -> Sequence[float]:
+    """As shape_log_ratios, of two classes: the candidate has more of the bad ones by a factor.
 
-
-class _Guess(NamedTuple):
-    """The alternatives to these shares: all slower by degrees; only those from `cut` on."""
-
-    scores: Sequence[float]
-    shifts: Sequence[_Tilt]
-    cut: int
-    tails: Sequence[_Tilt]
+    `bad` and `total` are (stable, candidate), `share` is stable's share of bad ones in its past.
+    """
+    stable, candidate = total
+    both = stable + candidate
+    if not (stable and candidate):
+        return [0.0] * TAILS
+    its, failed = bad[1], sum(bad)
+    went_well, weight = both - failed, candidate / both
+    rest = 1 - weight
+    return [
+        its * log_bad
+        + (candidate - its) * log_good
+        - failed * math.log(rest + weight * bad_factor)
+        - went_well * math.log(rest + weight * good_factor)
+        for bad_factor, log_bad, good_factor, log_good in _tails(share)
+    ]
 
 
 @lru_cache(maxsize=64)
-def _guess(shares: tuple[float, ...]) -> _Guess:
-    ranks = [up - share / 2 for up, share in zip(accumulate(shares), shares, strict=True)]
-    scores = [math.log(rank / (1 - rank)) / _LOGISTIC_SCALE for rank in ranks]
-    cut = bisect_right(ranks, _TAIL_RANK)
-    early_late = (sum(shares[:cut]), sum(shares[cut:]))
-    return _Guess(
-        scores,
-        [_Tilt.of(shares, scores, _FIRST_SHIFT * 2**degree) for degree in range(_SHIFTS)],
-        cut,
-        [_Tilt.of(early_late, _EARLY_LATE, math.log(tail)) for tail in _TAILS],
-    )
+def _tails(share: float) -> Sequence[tuple[float, float, float, float]]:
+    """For each alternative what its shares are to stable's, and the logs, of bad and of good."""
+    goods = [1 / (1 + share * (tail - 1)) for tail in _TAILS]
+    return [
+        (tail * good, math.log(tail * good), good, math.log(good))
+        for tail, good in zip(_TAILS, goods, strict=True)
+    ]
 
 
 def absolute_log_ratios(
@@ -206,9 +215,11 @@ def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
     A mixture of odds 1.5 and 3 times too high or too low; smaller deviations are let pass.
     """
     share = weight_percent / 100
-    if not 0 < share < 1:
+    total = stable + candidate
+    missing = abs(candidate - share * total)
+    if not 0 < share < 1 or missing < _A_LITTLE * min(stable, candidate):
         return 1.0
-    total, others = stable + candidate, _other_splits(share)
+    others = _other_splits(share)
     log_ratios = [candidate * log_odds - total * log_norm for log_odds, log_norm in others]
     return sum([math.exp(min(log, EXPONENT_LIMIT)) for log in log_ratios]) / len(others)
 

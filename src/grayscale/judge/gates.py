@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 from grayscale.judge.evidence import (
     ABOVE_LIMIT,
     SHAPES,
+    TAILS,
     WORSE_PRIOR,
     WORSE_RATIOS,
     absolute_log_ratios,
@@ -19,6 +20,7 @@ from grayscale.judge.evidence import (
     rates_above,
     relative_log_ratios,
     shape_log_ratios,
+    tail_log_ratios,
 )
 from grayscale.judge.measures import (
     LATENCY,
@@ -31,7 +33,6 @@ from grayscale.judge.measures import (
     Codes,
     Failures,
     Measure,
-    Shape,
     View,
 )
 from grayscale.judge.state import Counts, GateState, Noise
@@ -39,6 +40,9 @@ from grayscale.judge.values import Rule, Settings
 
 RULE = "rule "
 """What the names of gates begin with that a plan's rules make."""
+
+HEAD = 4
+"""The first totals: independent requests of stable and the candidate: all, and that could fail."""
 
 _HIGHEST_LIMIT = 0.99
 _RULE_WEIGHT = 0.1
@@ -83,46 +87,42 @@ class Gate:
     early: ClassVar[bool] = False
     """Whether it gets its stake with the first: later there would be less."""
 
+    forgives: ClassVar[bool] = False
+    """Whether, where callers stick, the candidate's first bad one is let off: it proves nothing."""
+
     def start(self) -> GateState:
         """The gate before any counts."""
         return GateState(fresh(len(self.prior)))
 
     @abstractmethod
-    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:
-        """Whether its counts may be weighed: warmed up, its signal known, its limit in force."""
+    def may_speak(self, counts: Counts, given: Given) -> bool:
+        """Whether its counts may be weighed: warmed up, its limit in force."""
         ...
+
+    def has_signal(self, total: Counts) -> bool:  # noqa: ARG002
+        """Whether what has been counted up to now gives it something to say."""
+        return True
 
     @abstractmethod
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         """The log likelihood ratio of each alternative; None if the counts say nothing."""
         ...
 
-    def heard(self, before: GateState, counts: Counts, given: Given) -> Counts:  # noqa: ARG002
-        """What of the counts is evidence."""
-        return counts
-
-    def counted(self, before: GateState, counts: Counts) -> GateState:
-        """The gate after an interval that is not weighed."""
-        process, stake, total, begin, pending_seconds, pending, _ = before
-        total, noise = total.plus(counts), self._noise(before, counts)
-        begin = total if self.settles else begin
-        return GateState(process, stake, total, begin, pending_seconds, pending, noise)
-
     def weighed(self, before: GateState, counts: Counts, given: Given) -> GateState:
-        """The gate after an interval that is weighed; nothing is pending."""
-        process = before.process
-        ratios = self.log_ratios(self.heard(before, counts, given), given)
+        """The gate after an interval; nothing is suspected."""
+        process, stake, noise, _ = before
+        ratios = self.log_ratios(counts, given)
         if ratios is not None:
             # The dispersion that counts is the past's: an interval must not choose its own weight.
-            power = before.noise.power
+            power = noise.power
             if power < 1:
                 ratios = [ratio * power for ratio in ratios]
             process = process.after(ratios, self.prior)
-        total, noise = before.total.plus(counts), self._noise(before, counts)
-        return GateState(process, before.stake, total, before.before, noise=noise)
+        return GateState(process, stake, self.noise(noise, counts))
 
-    def _noise(self, before: GateState, counts: Counts) -> Noise:
-        return before.noise.after(counts.stable_bad, counts.stable)
+    def noise(self, before: Noise, counts: Counts) -> Noise:
+        """How stable's own counts spread, with one more interval."""
+        return before.after(counts.stable_bad, counts.stable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +131,13 @@ class RelativeGate(Gate):
 
     always: bool = False
 
-    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:
+    def may_speak(self, counts: Counts, given: Given) -> bool:  # noqa: ARG002
         """See Gate."""
-        if self.settles and not given.warm:
-            return False
-        if before.stake is not None:
-            return True
-        known = before.total.stable + counts.stable > 0
-        return known and (self.always or counts.stable_bad + counts.candidate_bad > 0)
+        return given.warm or not self.settles
+
+    def has_signal(self, total: Counts) -> bool:
+        """See Gate."""
+        return total.stable > 0 and (self.always or total.stable_bad + total.candidate_bad > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +149,7 @@ class RareGate(RelativeGate):
 
     told_late: bool = False
     prior = WORSE_PRIOR
-
-    def heard(self, before: GateState, counts: Counts, given: Given) -> Counts:
-        """See Gate; one caller who sticks to the candidate proves nothing: the first is let off."""
-        if not given.sticky or not counts.candidate_bad or before.total.candidate_bad:
-            return counts
-        return counts._replace(candidate_bad=counts.candidate_bad - 1)
+    forgives = True
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         """See Gate."""
@@ -171,13 +165,27 @@ class RareGate(RelativeGate):
 class ShapeGate(RelativeGate):
     """How answers spread, compared with stable."""
 
-    measure: Shape
+    measure: AbovePast
     prior = even(SHAPES)
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:  # noqa: ARG002
         """See Gate."""
-        classes = self.measure.classes(given.view)
-        return None if classes is None else shape_log_ratios(*classes)
+        spread, stable, candidate = given.view.graded[self.measure.source]
+        return shape_log_ratios(stable, candidate, spread.shares)
+
+
+@dataclass(frozen=True, slots=True)
+class TailGate(RelativeGate):
+    """How many answers are beyond a quantile of stable's past, compared with stable."""
+
+    measure: AbovePast
+    prior = even(TAILS)
+
+    def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
+        """See Gate."""
+        measure, (stable_bad, stable, candidate_bad, candidate) = self.measure, counts
+        share = given.view.graded[measure.source].spread.share_beyond(measure.quantile)
+        return tail_log_ratios((stable_bad, candidate_bad), (stable, candidate), share=share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +195,9 @@ class LimitGate(Gate):
     prior = even(ABOVE_LIMIT)
     absolute = True
 
-    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:  # noqa: ARG002
+    def may_speak(self, counts: Counts, given: Given) -> bool:
         """See Gate."""
-        return counts.candidate > 0 and not (self.settles and not given.warm)
+        return counts.candidate > 0 and (given.warm or not self.settles)
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         """See Gate."""
@@ -203,9 +211,9 @@ class LimitGate(Gate):
         """What must not be exceeded now; None: nothing can be said yet."""
         return self.limit_rate
 
-    def _noise(self, before: GateState, counts: Counts) -> Noise:  # noqa: ARG002
-        """A limit does not ask how stable's counts spread."""
-        return before.noise
+    def noise(self, before: Noise, counts: Counts) -> Noise:  # noqa: ARG002
+        """See Gate; a limit does not ask."""
+        return before
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +222,7 @@ class HistoryGate(LimitGate):
 
     early = True
 
-    def speaks(self, before: GateState, counts: Counts, given: Given) -> bool:  # noqa: ARG002
+    def may_speak(self, counts: Counts, given: Given) -> bool:  # noqa: ARG002
         """See Gate."""
         return given.history_rate is not None
 
@@ -223,26 +231,71 @@ class HistoryGate(LimitGate):
         return given.history_rate
 
 
+class Counted(NamedTuple):
+    """A measure, the slot of its totals, and the places of the gates that ask for it."""
+
+    measure: Measure
+    slot: int
+    gates: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class GateSet:
-    """All gates, and where among them are those that every look asks for."""
+    """All gates, what they count, and where the running totals of it are.
+
+    Gates that count the same have one slot of four totals. `always` are measures that have
+    something to count in every interval, `reading` those of a histogram or signal; `settling` are
+    slots of gates that a version's warm-up may mislead. The totals begin with those that are remembered for two minutes, `remembered` numbers: HEAD, the slots
+    of absolute gates, and `apart` for each of these the slot of what it counts among independent
+    requests alone.
+    """
 
     gates: tuple[Gate, ...]
     absolute: tuple[int, ...]
     rules: tuple[int, ...]
     place: Mapping[str, int]
+    slots: tuple[int, ...]
+    apart: Mapping[int, int]
+    always: tuple[Counted, ...]
+    reading: Mapping[str, tuple[Counted, ...]]
+    settling: frozenset[int]
+    remembered: int
+    length: int
+
+    @classmethod
+    def of(cls, gates: tuple[Gate, ...]) -> GateSet:
+        """These gates, and a layout of what they count."""
+        absolute = tuple(at for at, gate in enumerate(gates) if gate.absolute)
+        watched = dict.fromkeys(gates[at].measure for at in absolute)
+        slots = {measure: HEAD + 8 * at for at, measure in enumerate(watched)}
+        apart = {slot: slot + 4 for slot in slots.values()}
+        remembered = length = HEAD + 8 * len(slots)
+        for gate in gates:
+            if gate.measure not in slots:
+                slots[gate.measure], length = length, length + 4
+        by_source: dict[str, list[Counted]] = {}
+        for measure, slot in slots.items():
+            asking = tuple(at for at, gate in enumerate(gates) if gate.measure == measure)
+            by_source.setdefault(measure.source, []).append(Counted(measure, slot, asking))
+        return cls(
+            gates,
+            absolute,
+            rules=tuple(at for at, gate in enumerate(gates) if gate.of_plan),
+            place={gate.name: at for at, gate in enumerate(gates)},
+            slots=tuple(slots[gate.measure] for gate in gates),
+            apart=apart,
+            always=tuple(by_source.pop("")),
+            reading={source: tuple(counted) for source, counted in by_source.items()},
+            settling=frozenset(slots[gate.measure] for gate in gates if gate.settles),
+            remembered=remembered,
+            length=length,
+        )
 
 
 @lru_cache(maxsize=64)
 def gate_set(settings: Settings) -> GateSet:
     """The gates that a release must pass."""
-    gates = gates_of(settings)
-    return GateSet(
-        gates,
-        absolute=tuple(at for at, gate in enumerate(gates) if gate.absolute),
-        rules=tuple(at for at, gate in enumerate(gates) if gate.of_plan),
-        place={gate.name: at for at, gate in enumerate(gates)},
-    )
+    return GateSet.of(gates_of(settings))
 
 
 def gates_of(settings: Settings) -> tuple[Gate, ...]:
@@ -252,8 +305,8 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
     core = (
         RareGate("errors", 0.6, Failures(), told_late=True, always=True),
         RareGate("callers", 0.6, Callers()),
-        ShapeGate("latency", 0.4, _shape(LATENCY, "slower"), settles=True),
-        RareGate("p95", 0.1, _past(LATENCY, 0.95, "slower"), settles=True),
+        ShapeGate("latency", 0.3, _past(LATENCY, 0.5, "slower"), settles=True),
+        TailGate("p95", 0.2, _past(LATENCY, 0.95, "slower"), settles=True),
         LimitGate("error_limit", 0.05, AllFailures(), limit),
         LimitGate("latency_limit", 0.05, slow, 0.05, settles=True),
         HistoryGate("history", 0.3, AllFailures()),
@@ -274,10 +327,6 @@ def _past(histogram: str, quantile: float, worse: str, what: str = "") -> AboveP
     return AbovePast(histogram, quantile, f"were {worse} than stable's past {name}")
 
 
-def _shape(histogram: str, worse: str, what: str = "") -> Shape:
-    return Shape(histogram, 0.5, f"were {worse} than stable's past p50{what}")
-
-
 def _slow(bound_ms: float) -> Above:
     return Above(LATENCY, bound_ms, f"took longer than {bound_ms:g} ms")
 
@@ -296,9 +345,9 @@ _SIGNALS = {
 }
 
 _OPTIONAL = (
-    ShapeGate("ttft", 0.1, _shape("ttft", "slower", " to the first token"), settles=True),
-    ShapeGate("token_speed", 0.05, _shape("token_ms", "slower", " per token"), settles=True),
-    ShapeGate("cost", 0.05, _shape("cost", "dearer", " of cost")),
+    ShapeGate("ttft", 0.1, _past("ttft", 0.5, "slower", " to the first token"), settles=True),
+    ShapeGate("token_speed", 0.05, _past("token_ms", 0.5, "slower", " per token"), settles=True),
+    ShapeGate("cost", 0.05, _past("cost", 0.5, "dearer", " of cost")),
     *(_signal(name, signal, bad) for name, (signal, bad) in _SIGNALS.items()),
 )
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from grayscale.judge.evidence import EXPONENT_LIMIT, absolute_log_ratios, relative_log_ratios
+from grayscale.judge.measures import Side
 from grayscale.judge.state import Health
 from grayscale.judge.values import Arm
 
@@ -27,18 +28,16 @@ NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
 def with_interval(
     health: Health,
     *,
-    candidate: Arm,
+    candidate: Side,
     independent: tuple[Arm, Arm],
     at_risk: tuple[int, int],
     limit: float,
 ) -> Health:
     """The evidence after one more interval; only candidate requests whose end is known count."""
-    answered = sum(candidate.latency_counts)
-    known = answered if candidate.latency_counts else candidate.requests - candidate.errors
-    resolved = candidate.errors + max(known, 0)
-    absolute = absolute_log_ratios(
-        candidate.errors, resolved, null=limit, rates=_rates_below(limit)
-    )
+    arm, answers = candidate.arm, candidate.answers
+    bad = arm.errors
+    resolved = bad + answers if answers is not None else max(arm.requests, bad)
+    absolute = absolute_log_ratios(bad, resolved, null=limit, rates=_rates_below(limit))
     relative = relative_log_ratios(
         (independent[0].errors, independent[1].errors),
         at_risk,
@@ -49,7 +48,7 @@ def with_interval(
         absolute=_sums(health.absolute, absolute),
         relative=_sums(health.relative, relative),
         resolved=health.resolved + resolved,
-        bad=health.bad + candidate.errors,
+        bad=health.bad + bad,
     )
 
 

@@ -7,64 +7,91 @@ that hold an absolute limit look at all.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from grayscale.judge.past import Cumulated, Past, Spread, classes_of
+from grayscale.judge.past import Histogram, Spread
 from grayscale.judge.state import Counts
 from grayscale.judge.values import LATENCY_EDGES_MS, Arm
 
 LATENCY = "latency"
+_NO_ANSWERS = Histogram((), 0)
 _TOLERATED_BUCKETS = 2  # of 5 % each: a candidate 10 % slower than stable is as good as stable
 
 
 class Side(NamedTuple):
     """One arm of an interval as measures see it.
 
-    `asked` are its requests, or its failures if they are more; `heights` are the histograms that
-    it reports, cumulated.
+    `asked` are its requests, or its failures if they are more; `histograms` those that it reports.
     """
 
     arm: Arm
     asked: int
-    heights: Mapping[str, Cumulated]
-
-    def cumulated(self, histogram: str) -> Cumulated:
-        """One of its histograms."""
-        return self.heights.get(histogram, ())
+    histograms: Mapping[str, Histogram]
 
     @property
     def answers(self) -> int | None:
         """Its requests that succeeded; None if it does not report latencies."""
-        latencies = self.heights.get(LATENCY)
-        return None if latencies is None else latencies[-1]
+        latencies = self.histograms.get(LATENCY)
+        return None if latencies is None else latencies.total
 
 
 Sides = tuple[Side, Side]
 """(stable, candidate)"""
 
 
+class Graded(NamedTuple):
+    """Independent answers in classes of stable's past answers.
+
+    The candidate's classes reach 10 % higher, as its quantiles may.
+    """
+
+    spread: Spread
+    stable: Sequence[int]
+    candidate: Sequence[int]
+
+    @classmethod
+    def of(cls, spread: Spread, stable: Histogram, candidate: Histogram) -> Graded:
+        """The answers of an interval."""
+        raised = [cut + _TOLERATED_BUCKETS for cut in spread.cuts]
+        return cls(spread, stable.classes(spread.cuts), candidate.classes(raised))
+
+    def beyond(self, level: float) -> Counts:
+        """Answers beyond a quantile of stable's past, among all."""
+        first = self.spread.first_class_beyond(level)
+        stable, candidate = self.stable, self.candidate
+        return Counts(sum(stable[first:]), sum(stable), sum(candidate[first:]), sum(candidate))
+
+
 class View(NamedTuple):
     """One interval as measures see it, beside what was before it.
 
-    `candidate_total` are the candidate's requests that failures are counted against; `past` are
-    stable's histograms before the interval.
+    `candidate_total` are the candidate's requests that failures are counted against; `graded` are
+    the independent answers by histogram, where stable's past is known.
     """
 
     everything: Sides
     independent: Sides
     candidate_total: int
-    past: Mapping[str, Past]
+    graded: Mapping[str, Graded]
 
-    def spread(self, histogram: str) -> Spread | None:
-        """How stable's past answers lie; None before there are enough."""
-        past = self.past.get(histogram)
-        return None if past is None else past.spread
+    @property
+    def sources(self) -> Mapping[str, None]:
+        """The histograms and signals that either version reports."""
+        stable, candidate = self.everything
+        histograms = (*stable.histograms, *candidate.histograms)
+        signals = (*stable.arm.signals, *candidate.arm.signals)
+        return dict.fromkeys((*histograms, *signals))
 
 
 class Measure(Protocol):
     """One way to count."""
+
+    @property
+    def source(self) -> str:
+        """The histogram or signal that it reads; "" if it reads what every interval has."""
+        ...
 
     @property
     def bad(self) -> str:
@@ -81,6 +108,7 @@ class Failures:
     """Independent requests that failed."""
 
     bad: str = "failed"
+    source = ""
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
@@ -93,6 +121,7 @@ class AllFailures:
     """Requests that failed, except where stable could not answer them either."""
 
     bad: str = "failed"
+    source = ""
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
@@ -108,6 +137,7 @@ class Callers:
     """Callers who failed for the first time, among those who had not failed before."""
 
     bad: str = "failed for the first time"
+    source = ""
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
@@ -124,6 +154,7 @@ class Codes:
     """Independent requests that were answered with one of these HTTP statuses."""
 
     codes: tuple[int, ...]
+    source = ""
 
     @property
     def bad(self) -> str:
@@ -153,6 +184,7 @@ class Beside:
 
     outcome: Literal["rejected", "client_gone"]
     bad: str
+    source = ""
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
@@ -168,7 +200,7 @@ class Beside:
 class Answers:
     """Answers with something wrong in them, by the name of the signal."""
 
-    signal: str
+    source: str
     bad: str
     independent: bool = True
 
@@ -176,71 +208,39 @@ class Answers:
         """See Measure."""
         stable, candidate = view.independent if self.independent else view.everything
         of_stable, of_candidate = stable.arm.signals, candidate.arm.signals
-        if self.signal not in of_stable and self.signal not in of_candidate:
+        if self.source not in of_stable and self.source not in of_candidate:
             return None
-        return Counts(*of_stable.get(self.signal, (0, 0)), *of_candidate.get(self.signal, (0, 0)))
+        return Counts(*of_stable.get(self.source, (0, 0)), *of_candidate.get(self.source, (0, 0)))
 
 
 @dataclass(frozen=True, slots=True)
 class Above:
     """Answers beyond a fixed bound, in the histogram's unit."""
 
-    histogram: str
+    source: str
     bound: float
     bad: str
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
         cut = bisect_left(LATENCY_EDGES_MS, self.bound)
-        return _above(view.everything, self.histogram, cut, cut)
+        stable, candidate = [
+            side.histograms.get(self.source, _NO_ANSWERS) for side in view.everything
+        ]
+        if stable is candidate:
+            return None
+        return Counts(stable.beyond(cut), stable.total, candidate.beyond(cut), candidate.total)
 
 
 @dataclass(frozen=True, slots=True)
 class AbovePast:
     """Independent answers beyond a quantile of stable's past, and 10 % more for the candidate."""
 
-    histogram: str
+    source: str
     quantile: float
     bad: str
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
-        spread = view.spread(self.histogram)
-        if spread is None:
-            return None
-        cut = spread.quantile(self.quantile)
-        raised = cut + _TOLERATED_BUCKETS
-        return _above(view.independent, self.histogram, cut, raised)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape(AbovePast):
-    """The whole histogram against stable's past: counted above one quantile, judged in classes."""
-
-    def classes(self, view: View) -> tuple[list[int], list[int], tuple[float, ...]] | None:
-        """(stable, candidate) by class of stable's past, and its shares; None before enough past.
-
-        The candidate's classes reach 10 % higher, as its quantiles may.
-        """
-        spread = view.spread(self.histogram)
-        stable, candidate = [side.cumulated(self.histogram) for side in view.independent]
-        if spread is None or not (stable and candidate):
-            return None
-        highest = len(candidate) - 1
-        raised = [min(cut + _TOLERATED_BUCKETS, highest) for cut in spread.cuts]
-        return classes_of(stable, spread.cuts), classes_of(candidate, raised), spread.shares
-
-
-def _above(sides: Sides, histogram: str, stable_cut: int, candidate_cut: int) -> Counts | None:
-    stable, candidate = [side.cumulated(histogram) for side in sides]
-    if not (stable or candidate):
-        return None
-    return Counts(*_beyond(stable, stable_cut), *_beyond(candidate, candidate_cut))
-
-
-def _beyond(cumulated: Cumulated, cut: int) -> tuple[int, int]:
-    """How many are above a bucket, and how many there are."""
-    if not cumulated:
-        return 0, 0
-    total = cumulated[-1]
-    return (total - cumulated[cut] if cut < len(cumulated) else 0), total
+        graded = view.graded.get(self.source)
+        return None if graded is None else graded.beyond(self.quantile)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from grayscale.judge.gates import Gate
+from grayscale.judge.gates import Gate, gate_set
 from grayscale.judge.measures import Callers
-from grayscale.judge.state import Counts, GateState, JudgeState
+from grayscale.judge.state import Counts, JudgeState, counts_in
 from grayscale.judge.values import Interval
 
 _ENOUGH_IN_STEP = 20
 _UNCOUNTABLE = 1_000_000
 
 
-def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float) -> str:
-    """Why the candidate is taken away; `gate` is the one that said most."""
-    in_step = gate_state.step.candidate >= _ENOUGH_IN_STEP
-    counts = gate_state.step if in_step else gate_state.total
+def harmful(state: JudgeState, gate: Gate, slot: int, e_value: float) -> str:
+    """Why the candidate is taken away; `gate` is the one that said most, and counts there."""
+    counts = state.in_step(slot)
+    if counts.candidate < _ENOUGH_IN_STEP:
+        counts = counts_in(slot, state.totals)
     against = "as good as stable" if gate.limit_rate is None else "within the limit"
     return (
         f"Rolled back after {duration(state.seconds)} at {state.weight_percent:g} %: "
@@ -25,7 +26,7 @@ def harmful(state: JudgeState, gate: Gate, gate_state: GateState, e_value: float
 
 def healthy(state: JudgeState, absolute: float, relative: float) -> str:
     """What the evidence of health is: the e-values against the limit, and against a doubling."""
-    counts = state.gates[0].step
+    counts = _failures(state)
     excluded = (
         f"a failure rate above {state.settings.error_threshold_percent:g} %"
         if absolute >= relative
@@ -49,7 +50,7 @@ def too_few(state: JudgeState) -> str:
 
 def not_excluded(state: JudgeState) -> str:
     """There are requests enough, but they show neither harm nor health."""
-    counts = state.gates[0].step
+    counts = _failures(state)
     return (
         f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, 'failed')}; a "
         f"failure rate above {state.settings.error_threshold_percent:g} % cannot be excluded yet."
@@ -69,7 +70,7 @@ def suspicious(state: JudgeState, e_value: float) -> str:
     return (
         f"Not enough evidence at {state.weight_percent:g} %: the candidate looks worse than one "
         f"good release in {_times(e_value)}, which is not enough to roll it back, and too much to "
-        f"go on; {_compared(state.gates[0].step, 'failed')}."
+        f"go on; {_compared(_failures(state), 'failed')}."
     )
 
 
@@ -119,6 +120,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} m"
     return f"{minutes} m {rest} s" if minutes else f"{rest} s"
+
+
+def _failures(state: JudgeState) -> Counts:
+    """What the comparison of failures has counted in this step."""
+    gates = gate_set(state.settings)
+    return state.in_step(gates.slots[gates.place["errors"]])
 
 
 def _of_gate(gate: Gate, counts: Counts) -> str:

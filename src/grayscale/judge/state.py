@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
@@ -14,11 +15,6 @@ from grayscale.judge.values import Cause, Outcome, Rule, Settings, Verdict
 _MIN_PAIRS = 5
 _PRIOR_PAIRS = 10
 _LARGEST_SQUARE = 16.0
-_WINDOW_SECONDS = 120.0
-_MIN_WINDOW = 50
-_MIN_HISTORY = 200
-_LOWEST_LIMIT = 0.003
-_HIGHEST_LIMIT = 0.99
 
 
 class Counts(NamedTuple):
@@ -31,20 +27,13 @@ class Counts(NamedTuple):
 
     def plus(self, other: Counts) -> Counts:
         """The sums of both."""
+        stable_bad, stable, candidate_bad, candidate = self
+        more_stable_bad, more_stable, more_candidate_bad, more_candidate = other
         return Counts(
-            self.stable_bad + other.stable_bad,
-            self.stable + other.stable,
-            self.candidate_bad + other.candidate_bad,
-            self.candidate + other.candidate,
-        )
-
-    def less(self, other: Counts) -> Counts:
-        """What this has more than the other."""
-        return Counts(
-            self.stable_bad - other.stable_bad,
-            self.stable - other.stable,
-            self.candidate_bad - other.candidate_bad,
-            self.candidate - other.candidate,
+            stable_bad + more_stable_bad,
+            stable + more_stable,
+            candidate_bad + more_candidate_bad,
+            candidate + more_candidate,
         )
 
     @property
@@ -80,105 +69,59 @@ class Noise(NamedTuple):
         A ratio to a power of at most 1 still expects 1 at most (Jensen). The dispersion must stand
         out from chance by a standard error first.
         """
-        if self.pairs < _MIN_PAIRS:
+        squares, pairs, _, _ = self
+        if pairs < _MIN_PAIRS or squares <= pairs:
             return 1.0
-        mean = (self.squares + _PRIOR_PAIRS) / (self.pairs + _PRIOR_PAIRS)
-        return 1 / max(1.0, mean - math.sqrt(2 / self.pairs))
+        mean = (squares + _PRIOR_PAIRS) / (pairs + _PRIOR_PAIRS)
+        return 1 / max(1.0, mean - math.sqrt(2 / pairs))
 
     def after(self, bad: int, total: int) -> Noise:
         """With one more interval of stable's counts."""
         if not total:
             return self
-        both, everything = self.bad + bad, self.total + total
-        if not (self.total and 0 < both < everything):
-            return Noise(self.squares, self.pairs, bad, total)
+        squares, pairs, before, total_before = self
+        both, everything = before + bad, total_before + total
+        if not (total_before and 0 < both < everything):
+            return Noise(squares, pairs, bad, total)
         rate = both / everything
-        difference = bad / total - self.bad / self.total
-        square = difference**2 / (rate * (1 - rate) * (1 / total + 1 / self.total))
-        return Noise(self.squares + min(square, _LARGEST_SQUARE), self.pairs + 1, bad, total)
+        difference = bad / total - before / total_before
+        square = difference**2 / (rate * (1 - rate) * (1 / total + 1 / total_before))
+        return Noise(squares + min(square, _LARGEST_SQUARE), pairs + 1, bad, total)
+
+
+Totals = tuple[int, ...]
+"""Running totals: four numbers, a Counts, in each slot. GateSet says which slot is whose."""
+
+
+def counts_in(slot: int, totals: Totals, before: Totals | None = None) -> Counts:
+    """What is counted in a slot: in all, or since there were the totals `before`."""
+    counts = totals[slot : slot + 4]
+    if before is None:
+        return Counts(*counts)
+    return Counts(*map(operator.sub, counts, before[slot : slot + 4]))
+
+
+class Mark(NamedTuple):
+    """The first of the running totals at one moment: what happened since is a difference.
+
+    `seconds` of the release have been judged by then.
+    """
+
+    seconds: float
+    totals: Totals
 
 
 class GateState(NamedTuple):
-    """A gate's evidence, its counts in all and before this step, and how long it has waited.
+    """A gate's evidence, and how much of the capital bets on it.
 
     `stake` is the share of the capital that bets on this gate, None before it has anything to say.
-    `pending_seconds`: how long its evidence has been there, but the blame unclear; `pending` are
-    the counts of independent requests over that time.
+    `suspected` is the moment from which on its evidence has been there, but the blame unclear.
     """
 
     process: EProcess
     stake: float | None = None
-    total: Counts = NOTHING
-    before: Counts = NOTHING
-    pending_seconds: float = 0.0
-    pending: Counts = NOTHING
     noise: Noise = Noise()
-
-    @property
-    def step(self) -> Counts:
-        """What was counted in this step."""
-        return self.total.less(self.before)
-
-    @property
-    def measured(self) -> bool:
-        """Whether its signal is there."""
-        return any(self.total)
-
-
-class Mark(NamedTuple):
-    """Running totals at one moment: what happened since another mark is the difference."""
-
-    seconds: float
-    sums: tuple[int, ...]
-
-
-def since(marks: tuple[Mark, ...], seconds: float) -> tuple[Mark, ...]:
-    """The marks from the last one that is at least so many seconds old, or else the first."""
-    begin, now = 0, marks[-1].seconds
-    while now - marks[begin + 1].seconds >= seconds:
-        begin += 1
-    return marks[begin:]
-
-
-class History(NamedTuple):
-    """What stable was like in this release: its worst two minutes, and (errors, requests) in all.
-
-    `marks` are of the last two minutes.
-    """
-
-    worst_rate: float = 0.0
-    marks: tuple[Mark, ...] = (Mark(0.0, (0, 0)),)
-
-    @property
-    def errors(self) -> int:
-        """All failures."""
-        return self.marks[-1].sums[0]
-
-    @property
-    def requests(self) -> int:
-        """All requests."""
-        return self.marks[-1].sums[1]
-
-    def after(self, seconds: float, errors: int, requests: int) -> History:
-        """With one more interval."""
-        before, (bad, total) = self.marks[-1]
-        now = Mark(before + seconds, (bad + errors, total + requests))
-        marks = since((*self.marks, now), _WINDOW_SECONDS)
-        earlier_bad, earlier_total = marks[0].sums
-        bad, total = now.sums[0] - earlier_bad, now.sums[1] - earlier_total
-        worst = max(self.worst_rate, bad / total) if total >= _MIN_WINDOW else self.worst_rate
-        return History(worst, marks)
-
-    @property
-    def limit_rate(self) -> float | None:
-        """The failure rate that would be news: twice the mean, or more than the worst; if known."""
-        if self.requests < _MIN_HISTORY:
-            return None
-        twice = 2 * self.errors / self.requests
-        return min(max(twice, self.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)
-
-
-NO_HISTORY = History()
+    suspected: Mark | None = None
 
 
 class Health(NamedTuple):
@@ -194,25 +137,38 @@ class Health(NamedTuple):
 class JudgeState:
     """The judge's whole memory; `advance` makes the next one.
 
-    `open_stable` and `open_candidate` are independent requests whose end is not known yet; `debt`
-    are candidate failures of requests that an earlier interval took for good ones. `histograms`
-    are stable's past ones.
+    `marks` are of the last two minutes, the last one of now. `entered_seconds` and
+    `entered_totals` were so when the step began. `worst_rate` is the failure rate of stable's
+    worst two minutes. `open_stable` and `open_candidate` are independent requests whose end is not
+    known yet; `debt` are candidate failures of requests that an earlier interval took for good
+    ones. `histograms` are stable's past ones.
     """
 
     settings: Settings
     gates: tuple[GateState, ...]
     health: Health
+    totals: Totals
+    entered_totals: Totals
+    marks: tuple[Mark, ...]
+    entered_seconds: float = 0.0
     last_id: int | None = None
     step: int | None = None
     weight_percent: float = 0.0
-    seconds: float = 0.0
+    worst_rate: float = 0.0
     open_stable: int = 0
     open_candidate: int = 0
     debt: int = 0
     histograms: Mapping[str, Past] = field(default_factory=dict)
-    history: History = NO_HISTORY
-    marks: tuple[Mark, ...] = ()
-    harm: Verdict | None = field(default=None)
+    harm: Verdict | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the release has been judged."""
+        return self.marks[-1].seconds
+
+    def in_step(self, slot: int) -> Counts:
+        """What was counted in a slot in this step."""
+        return counts_in(slot, self.totals, self.entered_totals)
 
     def to_json(self) -> dict[str, Any]:
         """The state as a JSON value."""
@@ -231,11 +187,12 @@ class JudgeState:
         read = {
             **data,
             "settings": _settings(data["settings"]),
-            "gates": tuple(_gate(gate) for gate in data["gates"]),
+            "gates": tuple(_gate(*gate) for gate in data["gates"]),
             "health": Health(*map(_hashable, data["health"])),
+            "totals": tuple(data["totals"]),
+            "entered_totals": tuple(data["entered_totals"]),
+            "marks": tuple(_mark(*mark) for mark in data["marks"]),
             "histograms": {name: Past.from_json(past) for name, past in data["histograms"].items()},
-            "history": History(data["history"][0], _marks(data["history"][1])),
-            "marks": _marks(data["marks"]),
             "harm": None if harm is None else _verdict(harm),
         }
         return cls(**read)
@@ -246,20 +203,23 @@ def _settings(data: Mapping[str, Any]) -> Settings:
     return Settings(**{**data, "rules": rules, "switched_off": tuple(data["switched_off"])})
 
 
-def _gate(data: Sequence[Any]) -> GateState:
-    read = GateState(*data)
-    masses, rest, intervals = read.process
-    return read._replace(
-        process=EProcess(tuple(masses), rest, intervals),
-        before=Counts(*read.before),
-        total=Counts(*read.total),
-        pending=Counts(*read.pending),
-        noise=Noise(*read.noise),
+def _gate(
+    process: Sequence[Any],
+    stake: float | None,
+    noise: Sequence[Any],
+    suspected: Sequence[Any] | None,
+) -> GateState:
+    masses, *others = process
+    return GateState(
+        EProcess(tuple(masses), *others),
+        stake,
+        Noise(*noise),
+        None if suspected is None else _mark(*suspected),
     )
 
 
-def _marks(data: Sequence[Any]) -> tuple[Mark, ...]:
-    return tuple(Mark(seconds, tuple(sums)) for seconds, sums in data)
+def _mark(seconds: float, totals: Sequence[int]) -> Mark:
+    return Mark(seconds, tuple(totals))
 
 
 def _hashable(value: Any) -> Any:

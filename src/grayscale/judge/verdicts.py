@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 from grayscale.judge import sentences
 from grayscale.judge.blame import Recent
 from grayscale.judge.gates import RULE, Gate, GateSet
 from grayscale.judge.health import NEEDED_E_VALUE, below_limit, not_doubled
-from grayscale.judge.state import GateState, JudgeState
+from grayscale.judge.state import JudgeState, counts_in
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
 _SUSPICION = 0.25  # of the evidence that makes harmful: more than that is not healthy either
 
 
 class Weighed(NamedTuple):
-    """A gate with what it says, and its part of the combined evidence.
+    """A gate with the slot of its counts, what it says, and its part of the combined evidence.
 
     While the candidate is not to blame the e-value counts as 1.
     """
 
     gate: Gate
-    state: GateState
+    slot: int
+    stake: float
     e_value: float
     blamed: bool
     capital: float
@@ -41,7 +41,7 @@ def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent
     evidence = _evidence(state, weighed, combined, healthy)
     if combined * state.settings.alpha >= 1:
         leading = max(weighed, key=lambda one: one.capital)
-        sentence = sentences.harmful(state, leading.gate, leading.state, combined)
+        sentence = sentences.harmful(state, leading.gate, leading.slot, combined)
         return Verdict(Outcome.HARMFUL, Cause.CANDIDATE, sentence, evidence)
     obstacle = _split_or_upstream(state, interval, gates, recent)
     if obstacle is not None:
@@ -60,32 +60,34 @@ def stale(interval: Interval) -> Verdict:
 
 
 def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weighed]:
-    """The gates that have counted anything, and all of the plan's."""
-    return [
-        _weighed(state, gates, recent, at)
-        for at, (gate, own) in enumerate(zip(gates.gates, state.gates, strict=True))
-        if own.measured or gate.of_plan
-    ]
+    """The gates that have ever had something to say, and all of the plan's.
+
+    Relative evidence blames by itself; absolute evidence does after a comparison.
+    """
+    found = []
+    for at, (process, stake, _, _) in enumerate(state.gates):
+        gate = gates.gates[at]
+        if stake is None and not gate.of_plan:
+            continue
+        share, e_value = stake or 0.0, process.value
+        blamed = not gate.absolute or e_value <= 1 or _to_blame(state, gates, recent, at)
+        capital = share * e_value if blamed else share
+        found.append(Weighed(gate, gates.slots[at], share, e_value, blamed, capital))
+    return found
 
 
-def _weighed(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> Weighed:
-    """Relative evidence blames by itself; absolute evidence does after a comparison."""
-    gate, own = gates.gates[at], state.gates[at]
-    e_value, stake = own.process.value, own.stake or 0.0
-    blamed = (
-        not gate.absolute
-        or e_value <= 1
-        or state.weight_percent >= 100
-        or recent.candidate_to_blame(
-            at, gate, own, sticky=_among_callers(state, gates, gate), history=state.history
-        )
-    )
-    return Weighed(gate, own, e_value, blamed, capital=stake * e_value if blamed else stake)
+def _to_blame(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> bool:
+    """Whether what an absolute gate has seen is the candidate's fault."""
+    if state.weight_percent >= 100:
+        return True
+    sticky = _among_callers(state, gates, gates.gates[at])
+    return recent.candidate_to_blame(at, state, sticky=sticky)
 
 
 def _among_callers(state: JudgeState, gates: GateSet, gate: Gate) -> float | None:
     """What the comparison of callers says of a limit on failures or latencies; None without any."""
-    if not state.gates[gates.place["callers"]].measured:
+    callers = counts_in(gates.slots[gates.place["callers"]], state.totals)
+    if not any(callers):
         return None
     compared = ("latency", "p95") if gate.settles else ("errors", "callers")
     return max(state.gates[gates.place[name]].process.value for name in compared)
@@ -101,9 +103,9 @@ def _split_or_upstream(
         sentence = sentences.other_split(state, *recent.started)
         return Cause.SPLIT_MISMATCH, sentence
     for at in gates.absolute:
-        gate = gates.gates[at]
-        if recent.near_limit(at, gate, share=1.0):
-            return Cause.UPSTREAM, sentences.upstream(state, gate, recent.everything(at))
+        if recent.near_limit(at, share=1.0):
+            counts = recent.everything(at)
+            return Cause.UPSTREAM, sentences.upstream(state, gates.gates[at], counts)
     return None
 
 
@@ -112,15 +114,18 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
     if state.health.resolved < state.settings.min_requests:
         return sentences.too_few(state)
     for at in gates.rules:
-        if not state.gates[at].measured:
+        if not any(counts_in(gates.slots[at], state.totals)):
             return sentences.unmeasured(state, gates.gates[at])
     if combined * state.settings.alpha >= _SUSPICION:
         return sentences.suspicious(state, combined)
     for at in gates.absolute:
-        gate, step = gates.gates[at], state.gates[at].step
-        limit = gate.limit_rate
-        if limit is not None and gate.weight and step.candidate_rate > limit:
-            return sentences.above_limit(state, gate, step)
+        gate = gates.gates[at]
+        if gate.limit_rate is None or not gate.weight:
+            continue
+        slot, totals, entered = gates.slots[at], state.totals, state.entered_totals
+        bad, requests = totals[slot + 2] - entered[slot + 2], totals[slot + 3] - entered[slot + 3]
+        if bad > gate.limit_rate * requests:
+            return sentences.above_limit(state, gate, state.in_step(slot))
     return sentences.not_excluded(state) if healthy < NEEDED_E_VALUE else None
 
 
@@ -141,28 +146,27 @@ def _evidence(
             for one in weighed
             if one.gate.of_plan and one.blamed and one.e_value >= needed
         ],
-        "gates": {one.gate.name: _gate_evidence(one) for one in weighed},
+        "gates": {one.gate.name: _gate_evidence(state, one) for one in weighed},
     }
 
 
-def _gate_evidence(one: Weighed) -> dict[str, Any]:
-    gate, own, e_value, blamed, _ = one
+def _gate_evidence(state: JudgeState, one: Weighed) -> dict[str, Any]:
+    gate, slot, share, e_value, blamed, _ = one
     limit_rate = gate.limit_rate
+    total = stable_bad, stable, candidate_bad, candidate = state.totals[slot : slot + 4]
+    before = state.entered_totals[slot : slot + 4]
     return {
         "e_value": e_value,
         "blamed": blamed,
-        "measured": own.measured,
-        "share": own.stake or 0.0,
+        "measured": any(total),
+        "share": share,
         "limit_percent": None if limit_rate is None else limit_rate * 100,
-        "step": _counts(*map(operator.sub, own.total, own.before)),
-        "total": _counts(*own.total),
-    }
-
-
-def _counts(
-    stable_bad: int, stable: int, candidate_bad: int, candidate: int
-) -> dict[str, dict[str, int]]:
-    return {
-        "stable": {"bad": stable_bad, "all": stable},
-        "candidate": {"bad": candidate_bad, "all": candidate},
+        "step": {
+            "stable": {"bad": stable_bad - before[0], "all": stable - before[1]},
+            "candidate": {"bad": candidate_bad - before[2], "all": candidate - before[3]},
+        },
+        "total": {
+            "stable": {"bad": stable_bad, "all": stable},
+            "candidate": {"bad": candidate_bad, "all": candidate},
+        },
     }
