@@ -17,8 +17,8 @@ from grayscale.judge.evidence import (
     even,
     fresh,
     rates_above,
+    relative_e_value,
     relative_log_ratios,
-    upper_tail,
 )
 from grayscale.judge.health import NO_HEALTH, below_limit, not_doubled, with_interval
 from grayscale.judge.measures import LATENCY, Side
@@ -127,15 +127,7 @@ def test_an_empty_arm_says_nothing() -> None:
     assert relative_log_ratios((0, 5), (0, 5), null=1.0, ratios=(2.0,)) == [0.0]
     assert relative_log_ratios((5, 0), (5, 0), null=1.0, ratios=(2.0,)) == [0.0]
     assert relative_log_ratios((0, 0), (0, 0), null=1.0, ratios=(2.0,)) == [0.0]
-    assert upper_tail((0, 3), (0, 3)) == 1.0
-    assert upper_tail((0, 0), (5, 5)) == 1.0
-
-
-def test_fishers_test_agrees_with_counting() -> None:
-    """The tail is the sum of the hypergeometric chances."""
-    chances = hypergeometric(7, 30, 10)
-    expected = sum(chance for k, chance in chances.items() if k >= 4)
-    assert upper_tail((3, 4), (30, 10)) == pytest.approx(expected)
+    assert relative_e_value((0, 0, 3, 3)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("bound", [0.001, 0.05, 0.5, 0.99])
@@ -153,9 +145,9 @@ def clean(requests: int) -> float:
     arm = Arm(requests=requests)
     health = with_interval(
         NO_HEALTH,
-        candidate=side(arm),
-        independent=(arm, arm),
-        at_risk=(requests, requests),
+        everything=(side(arm), side(arm)),
+        independent=(side(arm), side(arm)),
+        least_share=0.5,
         limit=0.05,
     )
     return below_limit(health)
@@ -171,9 +163,9 @@ def test_health_is_not_earned_by_requests_without_an_end() -> None:
     hanging = Arm(requests=500)
     health = with_interval(
         NO_HEALTH,
-        candidate=side(hanging, answers=0),
-        independent=(hanging, hanging),
-        at_risk=(500, 500),
+        everything=(side(hanging, answers=0), side(hanging, answers=0)),
+        independent=(side(hanging), side(hanging)),
+        least_share=0.5,
         limit=0.05,
     )
     assert health.resolved == 0
@@ -184,7 +176,11 @@ def test_many_failures_alike_exclude_a_doubling() -> None:
     """Where both fail often, it is enough that the candidate does not fail twice as often."""
     arm = Arm(requests=1000, errors=100)
     health = with_interval(
-        NO_HEALTH, candidate=side(arm), independent=(arm, arm), at_risk=(1000, 1000), limit=0.05
+        NO_HEALTH,
+        everything=(side(arm), side(arm)),
+        independent=(side(arm), side(arm)),
+        least_share=0.5,
+        limit=0.05,
     )
     assert below_limit(health) < 1
     assert not_doubled(health) > 20
@@ -206,9 +202,9 @@ def test_health_expects_one_at_most_from_the_unhealthy(rate: float, ratio: float
             )
             health = with_interval(
                 health,
-                candidate=side(candidate),
-                independent=(stable, candidate),
-                at_risk=(20, 20),
+                everything=(side(stable), side(candidate)),
+                independent=(side(stable), side(candidate)),
+                least_share=0.5,
                 limit=0.05,
             )
         passed += (not_doubled(health) if ratio else below_limit(health)) >= 20

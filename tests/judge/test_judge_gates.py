@@ -163,7 +163,7 @@ def test_the_first_caller_who_fails_is_let_off(gate: str) -> None:
         look = replace(interval(number, everything), independent=(Arm(45), Arm(5, 1)))
         state, verdict = advance(state, look)
         found = verdict.evidence["gates"][gate]
-        seen.append((found["e_value"] > 1, found["total"]["candidate"]["bad"]))
+        seen.append((found["e_value"] > 1, found["step"]["candidate"]["bad"]))
     assert seen == [(False, 1), (True, 2)]
 
 

@@ -5,92 +5,101 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from grayscale.judge.evidence import split_e_value, upper_tail
-from grayscale.judge.gates import GateSet, HistoryGate
+from grayscale.judge.evidence import relative_e_value, split_e_value
+from grayscale.judge.gates import GateSet, HistoryGate, Shares
 from grayscale.judge.state import Counts, JudgeState, Mark, Totals, counts_in
 
 _SPACING_SECONDS = 5.0
 _MEMORY_SECONDS = 120.0
-_COMPARED_SECONDS = 60.0
-_WAIT_SECONDS = 120.0
 _MIN_STABLE = 20
 _NEAR_LIMIT = 0.8
-_SIGNIFICANT = 0.02
-_POINTS_THE_SAME_WAY = 10.0
+_SURE = 50.0
+_POINTS_THE_SAME_WAY = 30.0
 _SURELY_ANOTHER_SPLIT = 1e5
-_MIN_WELL = 8
-_SEEN_SECONDS = 15.0
-_WELL_RATIO = 20.0
+_WELL_REQUESTS, _WELL_SECONDS = 9, 15.0
 _MIN_WINDOW = 50
 _MIN_HISTORY = 200
 _LOWEST_LIMIT = 0.003
 _HIGHEST_LIMIT = 0.99
+_MARGIN = 1.5  # standard errors by which an interval's own share must differ to be believed
+_WINDOW_REQUESTS = 2  # how many requests' worth the window's share counts in an interval's
 
 
 class Recent(NamedTuple):
-    """The last two minutes of a step: the totals `before` them, a minute ago, and now."""
+    """The last two minutes: the totals `before` them, as far as they were `in_step`, and now."""
 
     gates: GateSet
     before: Totals
-    a_minute_ago: Totals
+    in_step: Totals
     now: Mark
 
     @classmethod
     def of(cls, gates: GateSet, marks: tuple[Mark, ...], *, entered_seconds: float) -> Recent:
-        """What happened between these marks, as far as it was in the step."""
+        """What happened between these marks."""
         first = 0
         while marks[first].seconds < entered_seconds:
             first += 1
-        minute = max(first, _place_before(marks, _COMPARED_SECONDS))
-        return cls(gates, marks[first].totals, marks[minute].totals, marks[-1])
+        return cls(gates, marks[0].totals, marks[first].totals, marks[-1])
 
     @property
     def started(self) -> tuple[int, int]:
-        """All independent requests, (stable, candidate)."""
-        before, now = self.before, self.now.totals
+        """All independent requests of the step, (stable, candidate)."""
+        before, now = self.in_step, self.now.totals
         return now[0] - before[0], now[1] - before[1]
 
-    @property
-    def requests(self) -> tuple[int, int]:
-        """Independent requests that could fail, (stable, candidate)."""
-        before, now = self.before, self.now.totals
-        return now[2] - before[2], now[3] - before[3]
+    def shares(self, stable: int, candidate: int) -> Shares:
+        """The candidate's share of the independent requests that the interval's failures are of.
+
+        They may have started in the interval, which had so many, or in the two minutes before it,
+        under this split or the one before. Where these differ, nothing tells which it was.
+        """
+        now, found = self.now.totals, []
+        for before in (self.in_step, self.before):
+            its, others = now[3] - before[3], now[2] - before[2]
+            if its + others:
+                found.append(its / (its + others))
+        if not found:
+            return Shares(0.0, 0.0)
+        count = stable + candidate + _WINDOW_REQUESTS
+        own = (candidate + _WINDOW_REQUESTS * found[0]) / count
+        margin = _MARGIN * math.sqrt(own * (1 - own) / count)
+        return Shares(max(*found, own - margin), min(*found, own + margin))
 
     def everything(self, at: int) -> Counts:
         """An absolute gate's counts of two minutes."""
-        return counts_in(self.gates.slots[at], self.now.totals, self.before)
+        return counts_in(self.gates.slots[at], self.now.totals, self.in_step)
 
     def near_limit(self, at: int, *, share: float = _NEAR_LIMIT) -> bool:
         """Whether stable itself is beyond this share of an absolute limit."""
         limit_rate = self.gates.gates[at].limit_rate
         if limit_rate is None:
             return False
-        slot, before, now = self.gates.slots[at], self.before, self.now.totals
+        slot, before, now = self.gates.slots[at], self.in_step, self.now.totals
         bad, stable = now[slot] - before[slot], now[slot + 1] - before[slot + 1]
         return stable >= _MIN_STABLE and bad > share * limit_rate * stable
 
     def candidate_to_blame(self, at: int, state: JudgeState, *, sticky: float | None) -> bool:
-        """Whether stable, over the same time, was so much better that the candidate is at fault.
+        """Whether stable, since the suspicion began, was so much better that the candidate is.
 
         Where callers stick to a version, one of them may be what is beyond the limit: there
         `sticky`, the evidence of the gates that compare callers, must point the same way.
-        Where stable has too few requests to tell, half its rate must do after two minutes. What
-        only shows at full weight leaves stable next to none: there stable, since the suspicion
-        began, must have had a few requests without any failure, or be surely well.
+        What only shows at full weight leaves stable next to none. There its own requests, since
+        then, must be much likelier at its past rate than at the candidate's; or, if the candidate
+        is beyond the plan's limit, a few of them must have had no failure at all.
         """
         suspected, apart = state.gates[at].suspected, self.gates.apart[self.gates.slots[at]]
-        seconds = 0.0 if suspected is None else self.now.seconds - suspected.seconds
+        if suspected is None:
+            return False
+        counts = counts_in(apart, self.now.totals, suspected.totals)
+        past = counts_in(apart, suspected.totals)
         if isinstance(self.gates.gates[at], HistoryGate):
-            if suspected is None or seconds < _SEEN_SECONDS:
-                return False
-            meanwhile = counts_in(apart, self.now.totals, suspected.totals)
-            return _looks_well(meanwhile, *history(self.gates, state))
+            limit = state.settings.error_threshold_percent / 100
+            seen = self.now.seconds - suspected.seconds >= _WELL_SECONDS
+            few = counts.stable >= _WELL_REQUESTS and not counts.stable_bad
+            return _looks_well(counts, past) or (seen and few and counts.candidate_rate > limit)
         if sticky is not None:
             return sticky >= _POINTS_THE_SAME_WAY
-        counts = counts_in(apart, self.now.totals, self.a_minute_ago)
-        if upper_tail(counts[0::2], counts[1::2]) <= _SIGNIFICANT:
-            return True
-        return seconds >= _WAIT_SECONDS and counts.stable_rate <= counts.candidate_rate / 2
+        return relative_e_value(counts) >= _SURE or _looks_well(counts, past)
 
     def other_split(self, weight_percent: float) -> bool:
         """Whether the requests surely follow another split than the intended one."""
@@ -128,18 +137,14 @@ def history_rate(gates: GateSet, state: JudgeState) -> float | None:
     return min(max(2 * errors / requests, state.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)
 
 
-def _looks_well(counts: Counts, past_errors: int, past_requests: int) -> bool:
+def _looks_well(counts: Counts, past: Counts) -> bool:
     """Whether stable's own counts are much likelier at its past rate than at the candidate's."""
-    if counts.stable < _MIN_WELL:
-        return False
-    if not counts.stable_bad:
-        return True
-    past = min(max(past_errors / max(past_requests, 1), 0.001), 0.5)
-    shared = min(max(counts.candidate_rate, past), 0.999)
+    usual = min(max(past.stable_rate, 0.001), 0.5)
+    shared = min(max(counts.candidate_rate, usual), 0.999)
     good = counts.stable - counts.stable_bad
-    log_ratio = counts.stable_bad * math.log(past / shared)
-    log_ratio += good * math.log((1 - past) / (1 - shared))
-    return log_ratio >= math.log(_WELL_RATIO)
+    log_ratio = counts.stable_bad * math.log(usual / shared)
+    log_ratio += good * math.log((1 - usual) / (1 - shared))
+    return log_ratio >= math.log(_SURE)
 
 
 def _place_before(marks: tuple[Mark, ...], seconds: float) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
+from typing import Any
 
 from grayscale.judge.measures import LATENCY, Side, Sides
 from grayscale.judge.past import Histogram
@@ -23,14 +26,24 @@ _COUNTS = (
     "failed_callers",
 )
 _WHOLE = {int}
+_MOST = 10**15
 _counts_of = attrgetter(*_COUNTS)
 
 
 def checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
     """All of an interval, and the independent part of it.
 
-    Raises JudgeInputError if the interval cannot follow the state.
+    Raises JudgeInputError if the interval cannot follow the state, or is none.
     """
+    try:
+        return _checked(state, interval)
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, JudgeInputError):
+            raise
+        raise _misshapen(interval, error) from error
+
+
+def _checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
     _check_count("id", interval.id)
     if state.last_id is not None and interval.id <= state.last_id:
         raise JudgeInputError(
@@ -41,8 +54,9 @@ def checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
     _check_number("step_seconds", interval.step_seconds, math.inf)
     _check_number("weight_percent", interval.weight_percent, 100)
     stable, candidate = _side("stable", interval.stable), _side("candidate", interval.candidate)
-    _check_ends("stable", stable, state.open_stable)
-    _check_ends("candidate", candidate, state.open_candidate)
+    # Answers to what stable was asked before the release may come in it; failures are told at once.
+    _check_ends("stable", stable, state.open_stable, answers=0)
+    _check_ends("candidate", candidate, state.open_candidate, answers=candidate.answers or 0)
     everything = (stable, candidate)
     if interval.independent is None:
         return everything, everything
@@ -55,7 +69,10 @@ def checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
 
 def _side(name: str, arm: Arm) -> Side:
     values = _counts_of(arm)
-    if set(map(type, values)) != _WHOLE or min(values) < 0:
+    if set(map(type, values)) != _WHOLE:
+        arm = _in_whole_numbers(name, arm)
+        values = _counts_of(arm)
+    if min(values) < 0 or max(values) > _MOST:
         for field, value in zip(_COUNTS, values, strict=True):
             _check_count(f"{name}.{field}", value)
     if arm.failed_callers > arm.callers:
@@ -73,9 +90,19 @@ def _side(name: str, arm: Arm) -> Side:
     return Side(arm, max(arm.requests, arm.errors), histograms)
 
 
-def _check_ends(name: str, side: Side, still_open: int) -> None:
+def _in_whole_numbers(name: str, arm: Arm) -> Arm:
+    """The arm with Python's own numbers for others' whole numbers, such as NumPy's."""
+    found: dict[str, Any] = {}
+    for field, value in zip(_COUNTS, _counts_of(arm), strict=True):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise JudgeInputError(f"{name}.{field}: {value!r} is no count")
+        found[field] = operator.index(value)
+    return replace(arm, **found)
+
+
+def _check_ends(name: str, side: Side, still_open: int, *, answers: int) -> None:
     """No more requests can end than there are."""
-    answers, errors = side.answers or 0, side.arm.errors
+    errors = side.arm.errors
     possible = side.arm.requests + still_open
     if errors + answers > possible:
         raise JudgeInputError(
@@ -92,7 +119,9 @@ def _histogram(name: str, counts: Sequence[int]) -> Histogram:
         raise JudgeInputError(f"{name}: counts are whole numbers from 0") from None
     total = sum(counts)
     if type(total) is not int:  # whole numbers of another kind, such as NumPy's
-        return Histogram(whole, sum(whole))
+        counts, total = whole, sum(whole)
+    if total > _MOST:
+        raise JudgeInputError(f"{name}: {total} answers are more than can be")
     return Histogram(counts, total)
 
 
@@ -104,10 +133,35 @@ def _check_part(name: str, part: object, whole: object) -> None:
 
 
 def _check_count(name: str, value: object) -> None:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MOST:
         raise JudgeInputError(f"{name}: {value!r} is no count")
 
 
 def _check_number(name: str, value: object, highest: float) -> None:
     if not isinstance(value, _NUMBERS) or not (0 <= value <= highest and value < math.inf):
         raise JudgeInputError(f"{name}: {value!r} is out of bounds")
+
+
+def _misshapen(interval: object, error: Exception) -> JudgeInputError:
+    """What is not what it should be: the first such field, by its name."""
+    if not isinstance(interval, Interval):
+        return JudgeInputError(f"interval: {interval!r} is no Interval")
+    arms: dict[str, object] = {"stable": interval.stable, "candidate": interval.candidate}
+    alone: object = interval.independent
+    if isinstance(alone, tuple):
+        arms |= {f"independent {name}": arm for name, arm in zip(arms, alone, strict=False)}
+    for name, arm in arms.items():
+        if not isinstance(arm, Arm):
+            return JudgeInputError(f"{name}: {arm!r} is no Arm")
+        for field, kind in _KINDS.items():
+            if not isinstance(getattr(arm, field), kind):
+                return JudgeInputError(f"{name}.{field}: {getattr(arm, field)!r} cannot be read")
+    return JudgeInputError(f"interval {interval.id!r} cannot be read: {error}")
+
+
+_KINDS = {
+    "latency_counts": Sequence,
+    "by_code": Mapping | None,
+    "signals": Mapping,
+    "histograms": Mapping,
+}

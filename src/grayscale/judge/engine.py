@@ -107,7 +107,7 @@ def _learn(
 ) -> tuple[JudgeState, Recent]:
     """The state with everything that the interval says, and its last two minutes."""
     everything, independent = sides
-    its, seconds = interval.candidate, state.seconds + interval.seconds
+    its, seconds = everything[1].arm, state.seconds + interval.seconds
     candidate_total = max(its.requests - state.debt, its.errors)
     view = View(everything, independent, candidate_total, _graded(state.histograms, independent))
     warm = seconds > state.settings.latency_warmup_seconds
@@ -198,9 +198,10 @@ def _given(
     state: JudgeState, interval: Interval, gates: GateSet, recent: Recent, *, view: View, warm: bool
 ) -> Given:
     in_force = state.weight_percent > _CONTROL_IS_SMALL_PERCENT
+    stable, candidate = view.independent
     return Given(
         view,
-        at_risk=recent.requests,
+        shares=recent.shares(stable.arm.requests, candidate.arm.requests),
         history_rate=history_rate(gates, state) if in_force else None,
         warm=warm,
         sticky=interval.independent is not None,
@@ -291,12 +292,11 @@ def _dropped(gate: Gate, state: GateState) -> GateState:
 def _health(look: _Look) -> Health:
     """Failures while stable is beyond the limit itself say nothing about the candidate."""
     view, state = look.given.view, look.before
-    stable, candidate = view.independent
     health = with_interval(
         state.health,
-        candidate=view.everything[1],
-        independent=(stable.arm, candidate.arm),
-        at_risk=look.recent.requests,
+        everything=view.everything,
+        independent=view.independent,
+        least_share=look.given.shares.least,
         limit=rate_of(state.settings.error_threshold_percent),
     )
     sick = look.recent.near_limit(look.gates.place["error_limit"], share=1.0)

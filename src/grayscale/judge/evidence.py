@@ -101,6 +101,16 @@ def relative_log_ratios(
     ]
 
 
+def relative_e_value(counts: Sequence[int]) -> float:
+    """The evidence of (stable bad, stable, candidate bad, candidate) that the candidate is worse."""
+    stable_bad, stable, candidate_bad, candidate = counts
+    log_ratios = relative_log_ratios(
+        (stable_bad, candidate_bad), (stable, candidate), null=1.0, ratios=WORSE_RATIOS
+    )
+    grown = [math.exp(min(ratio, EXPONENT_LIMIT)) for ratio in log_ratios]
+    return math.fsum(map(operator.mul, WORSE_PRIOR, grown))
+
+
 @lru_cache(maxsize=64)
 def _against(null: float, ratios: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
     """Each ratio, with the log of how far it is from the null."""
@@ -228,23 +238,3 @@ def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
 def _other_splits(share: float) -> tuple[tuple[float, float], ...]:
     """What a request of the candidate's says for each other split, and what any request costs."""
     return tuple((math.log(odds), math.log(1 - share + odds * share)) for odds in _OTHER_SPLITS)
-
-
-def upper_tail(bad: tuple[int, int], total: tuple[int, int]) -> float:
-    """Fisher's exact test: how likely the candidate, no worse, has that many of the bad ones.
-
-    `bad` and `total` are (stable, candidate); 1 where there is nothing to compare.
-    """
-    all_bad, everything = sum(bad), sum(total)
-    if not all(total) or not all_bad:
-        return 1.0
-    log_all = _log_choose(everything, all_bad)
-    terms = (
-        math.exp(_log_choose(total[1], k) + _log_choose(total[0], all_bad - k) - log_all)
-        for k in range(max(bad[1], all_bad - total[0]), min(all_bad, total[1]) + 1)
-    )
-    return min(math.fsum(terms), 1.0)
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

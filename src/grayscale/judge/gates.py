@@ -36,7 +36,7 @@ from grayscale.judge.measures import (
     View,
 )
 from grayscale.judge.state import Counts, GateState, Noise
-from grayscale.judge.values import Rule, Settings
+from grayscale.judge.values import JudgeInputError, Rule, Settings
 
 RULE = "rule "
 """What the names of gates begin with that a plan's rules make."""
@@ -49,17 +49,24 @@ _RULE_WEIGHT = 0.1
 _SIGNAL_WEIGHT = 0.05
 
 
+class Shares(NamedTuple):
+    """The candidate's share of the requests that an interval's failures are of: bounds."""
+
+    most: float
+    least: float
+
+
 class Given(NamedTuple):
     """What a gate needs to know of an interval beside its counts.
 
-    `at_risk` are the independent requests (stable, candidate) of the last two minutes: a failure
-    may be of a request that started before the interval in which it is known. `history_rate` is
+    `shares`: a failure may be of a request that started before the interval in which it is known,
+    and the requests of that time may have been shared out in another way. `history_rate` is
     the limit that stable's past sets, None while it is not in force. `warm`: the first seconds,
     which mislead some gates, are over. `sticky`: there are callers who stay with a version.
     """
 
     view: View
-    at_risk: tuple[int, int]
+    shares: Shares
     history_rate: float | None
     warm: bool
     sticky: bool
@@ -156,7 +163,9 @@ class RareGate(RelativeGate):
         stable_bad, stable, candidate_bad, candidate = counts
         if not stable_bad + candidate_bad:
             return None
-        total = given.at_risk if self.told_late else (stable, candidate)
+        total = (float(stable), float(candidate))
+        if self.told_late:
+            total = (1 - given.shares.most, given.shares.most)
         bad = (stable_bad, candidate_bad)
         return relative_log_ratios(bad, total, null=1.0, ratios=WORSE_RATIOS)
 
@@ -300,6 +309,10 @@ def gate_set(settings: Settings) -> GateSet:
 
 def gates_of(settings: Settings) -> tuple[Gate, ...]:
     """The gates that a release must pass, in order."""
+    for name in settings.switched_off:
+        if name not in OPTIONAL_GATES:
+            known = ", ".join(OPTIONAL_GATES)
+            raise JudgeInputError(f"switched_off: {name!r} cannot be left out, only {known}")
     limit = rate_of(settings.error_threshold_percent)
     slow = _slow(settings.latency_threshold_ms)
     core = (

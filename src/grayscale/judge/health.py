@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from grayscale.judge.evidence import EXPONENT_LIMIT, absolute_log_ratios, relative_log_ratios
-from grayscale.judge.measures import Side
+from grayscale.judge.measures import Side, Sides
 from grayscale.judge.state import Health
-from grayscale.judge.values import Arm
 
 NEEDED_E_VALUE = 20.0
 _BETTER_RATES = (0.01, 0.1, 0.3, 0.6)  # as shares of the limit
 _BETTER_WEIGHTS = (0.3, 0.25, 0.35, 0.1)
 _DOUBLED = 2.0
 _NOT_WORSE_RATIOS = (1.0, 0.7)
+_MANY, _MANY_SHARE = 10, 0.1
 
 NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
 
@@ -28,28 +28,47 @@ NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
 def with_interval(
     health: Health,
     *,
-    candidate: Side,
-    independent: tuple[Arm, Arm],
-    at_risk: tuple[int, int],
+    everything: Sides,
+    independent: Sides,
+    least_share: float,
     limit: float,
 ) -> Health:
-    """The evidence after one more interval; only candidate requests whose end is known count."""
-    arm, answers = candidate.arm, candidate.answers
-    bad = arm.errors
-    resolved = bad + answers if answers is not None else max(arm.requests, bad)
+    """The evidence after one more interval; only candidate requests whose end is known count.
+
+    `least_share`: the candidate had at least that much of the requests that failures may be of.
+    """
+    (stable, candidate), (stable_alone, candidate_alone) = everything, independent
+    bad, resolved = candidate.arm.errors, _resolved(candidate)
+    asked_before, resolved_before = health.of_stable
     absolute = absolute_log_ratios(bad, resolved, null=limit, rates=_rates_below(limit))
     relative = relative_log_ratios(
-        (independent[0].errors, independent[1].errors),
-        at_risk,
+        (stable_alone.arm.errors, candidate_alone.arm.errors),
+        (1 - least_share, least_share),
         null=_DOUBLED,
         ratios=_NOT_WORSE_RATIOS,
     )
     return Health(
         absolute=_sums(health.absolute, absolute),
         relative=_sums(health.relative, relative),
+        requests=health.requests + candidate.asked,
         resolved=health.resolved + resolved,
         bad=health.bad + bad,
+        of_stable=(asked_before + stable.asked, resolved_before + _resolved(stable)),
     )
+
+
+def hanging(health: Health) -> bool:
+    """Whether far more of the candidate's requests than of stable's are still without an end."""
+    asked, resolved = health.of_stable
+    usual = max(asked - resolved, 0) / asked if asked else 0.0
+    still_open = health.requests - health.resolved
+    return still_open >= _MANY and still_open > (2 * usual + _MANY_SHARE) * health.requests
+
+
+def _resolved(side: Side) -> int:
+    """Requests whose end is known; where nothing tells of answers, what did not fail went well."""
+    bad, answers = side.arm.errors, side.answers
+    return side.asked if answers is None else bad + answers
 
 
 def without_absolute(health: Health) -> Health:

@@ -48,6 +48,16 @@ def too_few(state: JudgeState) -> str:
     )
 
 
+def hanging(state: JudgeState) -> str:
+    """Many of the candidate's requests have not ended yet."""
+    health, (asked, resolved) = state.health, state.health.of_stable
+    return (
+        f"Not enough data at {state.weight_percent:g} %: {health.requests - health.resolved:,} of "
+        f"{health.requests:,} candidate requests have no end yet, against "
+        f"{max(asked - resolved, 0):,} of {asked:,} on stable."
+    )
+
+
 def not_excluded(state: JudgeState) -> str:
     """There are requests enough, but they show neither harm nor health."""
     counts = _failures(state)

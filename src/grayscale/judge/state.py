@@ -125,12 +125,18 @@ class GateState(NamedTuple):
 
 
 class Health(NamedTuple):
-    """Evidence of health in this step: log likelihood ratios, and requests whose end is known."""
+    """Evidence of health in this step: log likelihood ratios, and what became of requests.
+
+    `requests` are the candidate's, `resolved` those of them whose end is known, `bad` failed;
+    `of_stable` are (requests, resolved).
+    """
 
     absolute: tuple[float, ...]
     relative: tuple[float, ...]
+    requests: int = 0
     resolved: int = 0
     bad: int = 0
+    of_stable: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -102,6 +102,21 @@ class Interval:
     independent: tuple[Arm, Arm] | None = None
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _as_tuple(name: str, values: object) -> tuple[Any, ...]:
+    """Lists are taken too; everything that is frozen must be hashable."""
+    if not isinstance(values, list | tuple):
+        raise JudgeInputError(f"{name}: {values!r} is no list")
+    return tuple(values)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A guard rail of the plan: `metric` must stay at or below `limit`.
@@ -115,6 +130,13 @@ class Rule:
     limit: float = 0.0
     codes: tuple[int, ...] = ()
     rolls_back: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", _as_tuple("codes", self.codes))
+        if not _is_text(self.metric):
+            raise JudgeInputError(f"rule {self.name}: metric: {self.metric!r} is no metric")
+        if not _is_number(self.limit) or not math.isfinite(self.limit):
+            raise JudgeInputError(f"rule {self.name}: limit: {self.limit!r} is no limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +157,22 @@ class Settings:
     switched_off: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        bounds = {
-            "error_threshold_percent": 0 < self.error_threshold_percent <= 100,
-            "latency_threshold_ms": 0 < self.latency_threshold_ms < math.inf,
-            "alpha": 0 < self.alpha < 1,
-            "min_requests": self.min_requests >= 1,
-            "latency_warmup_seconds": 0 <= self.latency_warmup_seconds < math.inf,
+        bounds: dict[str, Callable[[float], bool]] = {
+            "error_threshold_percent": lambda percent: 0 < percent <= 100,
+            "latency_threshold_ms": lambda ms: 0 < ms < math.inf,
+            "alpha": lambda alpha: 0 < alpha < 1,
+            "min_requests": lambda requests: requests >= 1 and requests == int(requests),
+            "latency_warmup_seconds": lambda seconds: 0 <= seconds < math.inf,
         }
-        for name, within in bounds.items():
-            if not within:
-                raise JudgeInputError(f"{name}: {getattr(self, name)!r} is out of bounds")
+        for name, is_within in bounds.items():
+            value = getattr(self, name)
+            if not (_is_number(value) and is_within(value)):
+                raise JudgeInputError(f"{name}: {value!r} is out of bounds")
+        for name in ("rules", "switched_off"):
+            object.__setattr__(self, name, _as_tuple(name, getattr(self, name)))
+        strangers: list[object] = [rule for rule in self.rules if type(rule) is not Rule]
+        if strangers:
+            raise JudgeInputError(f"rules: {strangers[0]!r} is no Rule")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from grayscale.judge import sentences
 from grayscale.judge.blame import Recent
 from grayscale.judge.gates import RULE, Gate, GateSet
-from grayscale.judge.health import NEEDED_E_VALUE, below_limit, not_doubled
+from grayscale.judge.health import NEEDED_E_VALUE, below_limit, hanging, not_doubled
 from grayscale.judge.state import JudgeState, counts_in
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
@@ -113,6 +113,8 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
     """The evidence that is still missing, as a sentence."""
     if state.health.resolved < state.settings.min_requests:
         return sentences.too_few(state)
+    if hanging(state.health):
+        return sentences.hanging(state)
     for at in gates.rules:
         if not any(counts_in(gates.slots[at], state.totals)):
             return sentences.unmeasured(state, gates.gates[at])
@@ -153,20 +155,19 @@ def _evidence(
 def _gate_evidence(state: JudgeState, one: Weighed) -> dict[str, Any]:
     gate, slot, share, e_value, blamed, _ = one
     limit_rate = gate.limit_rate
-    total = stable_bad, stable, candidate_bad, candidate = state.totals[slot : slot + 4]
-    before = state.entered_totals[slot : slot + 4]
+    totals, entered = state.totals, state.entered_totals
+    stable_bad, stable, candidate_bad, candidate = totals[slot : slot + 4]
     return {
         "e_value": e_value,
         "blamed": blamed,
-        "measured": any(total),
+        "measured": stable > 0 or candidate > 0,
         "share": share,
         "limit_percent": None if limit_rate is None else limit_rate * 100,
         "step": {
-            "stable": {"bad": stable_bad - before[0], "all": stable - before[1]},
-            "candidate": {"bad": candidate_bad - before[2], "all": candidate - before[3]},
-        },
-        "total": {
-            "stable": {"bad": stable_bad, "all": stable},
-            "candidate": {"bad": candidate_bad, "all": candidate},
+            "stable": {"bad": stable_bad - entered[slot], "all": stable - entered[slot + 1]},
+            "candidate": {
+                "bad": candidate_bad - entered[slot + 2],
+                "all": candidate - entered[slot + 3],
+            },
         },
     }
