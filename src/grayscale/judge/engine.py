@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from grayscale.judge.blame import Recent, history_rate, with_mark, worst_rate
@@ -64,14 +63,14 @@ def advance(state: JudgeState, interval: Interval) -> tuple[JudgeState, Verdict]
     """
     sides = checked(state, interval)
     if state.harm is not None:
-        return replace(state, last_id=interval.id), state.harm
+        return state._replace(last_id=interval.id), state.harm
     if not interval.fresh:
-        return replace(state, last_id=interval.id), stale(interval)
+        return state._replace(last_id=interval.id), stale(interval)
     gates = gate_set(state.settings)
     learnt, recent = _learn(_entered(state, interval), interval, sides, gates)
     verdict = judged(learnt, interval, gates, recent)
     if verdict.outcome is Outcome.HARMFUL:
-        learnt = replace(learnt, harm=verdict)
+        learnt = learnt._replace(harm=verdict)
     return learnt, verdict
 
 
@@ -79,8 +78,7 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
     """At a new weight health is shown anew, and only the same weight's minutes are compared."""
     if (state.step, state.weight_percent) == (interval.step, interval.weight_percent):
         return state
-    return replace(
-        state,
+    return state._replace(
         step=interval.step,
         weight_percent=interval.weight_percent,
         gates=tuple(gate._replace(suspected=None) for gate in state.gates),

@@ -77,12 +77,10 @@ class View(NamedTuple):
     graded: Mapping[str, Graded]
 
     @property
-    def sources(self) -> Mapping[str, None]:
-        """The histograms and signals that either version reports."""
-        stable, candidate = self.everything
-        histograms = (*stable.histograms, *candidate.histograms)
-        signals = (*stable.arm.signals, *candidate.arm.signals)
-        return dict.fromkeys((*histograms, *signals))
+    def sources(self) -> Mapping[str, object]:
+        """The histograms and signals that either version reports, by their names."""
+        (stable, _, histograms), (candidate, _, others) = self.everything
+        return {**histograms, **others, **stable.signals, **candidate.signals}
 
 
 class Measure(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grayscale.judge.gates import Gate, gate_set
+from grayscale.judge.gates import Gate
 from grayscale.judge.measures import Callers
 from grayscale.judge.state import Counts, JudgeState, counts_in
 from grayscale.judge.values import Interval
@@ -24,9 +24,8 @@ def harmful(state: JudgeState, gate: Gate, slot: int, e_value: float) -> str:
     )
 
 
-def healthy(state: JudgeState, absolute: float, relative: float) -> str:
+def healthy(state: JudgeState, counts: Counts, absolute: float, relative: float) -> str:
     """What the evidence of health is: the e-values against the limit, and against a doubling."""
-    counts = _failures(state)
     excluded = (
         f"a failure rate above {state.settings.error_threshold_percent:g} %"
         if absolute >= relative
@@ -58,9 +57,8 @@ def hanging(state: JudgeState) -> str:
     )
 
 
-def not_excluded(state: JudgeState) -> str:
+def not_excluded(state: JudgeState, counts: Counts) -> str:
     """There are requests enough, but they show neither harm nor health."""
-    counts = _failures(state)
     return (
         f"Not enough evidence at {state.weight_percent:g} %: {_compared(counts, 'failed')}; a "
         f"failure rate above {state.settings.error_threshold_percent:g} % cannot be excluded yet."
@@ -75,12 +73,12 @@ def above_limit(state: JudgeState, gate: Gate, counts: Counts) -> str:
     )
 
 
-def suspicious(state: JudgeState, e_value: float) -> str:
+def suspicious(state: JudgeState, counts: Counts, e_value: float) -> str:
     """There is some evidence of harm."""
     return (
         f"Not enough evidence at {state.weight_percent:g} %: the candidate looks worse than one "
         f"good release in {_times(e_value)}, which is not enough to roll it back, and too much to "
-        f"go on; {_compared(_failures(state), 'failed')}."
+        f"go on; {_compared(counts, 'failed')}."
     )
 
 
@@ -130,12 +128,6 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} m"
     return f"{minutes} m {rest} s" if minutes else f"{rest} s"
-
-
-def _failures(state: JudgeState) -> Counts:
-    """What the comparison of failures has counted in this step."""
-    gates = gate_set(state.settings)
-    return state.in_step(gates.slots[gates.place["errors"]])
 
 
 def _of_gate(gate: Gate, counts: Counts) -> str:

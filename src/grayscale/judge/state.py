@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
@@ -13,8 +14,9 @@ from grayscale.judge.past import Past
 from grayscale.judge.values import Cause, Outcome, Rule, Settings, Verdict
 
 _MIN_PAIRS = 5
-_PRIOR_PAIRS = 10
+_PRIOR_PAIRS = 4
 _LARGEST_SQUARE = 16.0
+_NO_HISTOGRAMS: Mapping[str, Past] = MappingProxyType({})
 
 
 class Counts(NamedTuple):
@@ -73,7 +75,7 @@ class Noise(NamedTuple):
         if pairs < _MIN_PAIRS or squares <= pairs:
             return 1.0
         mean = (squares + _PRIOR_PAIRS) / (pairs + _PRIOR_PAIRS)
-        return 1 / max(1.0, mean - math.sqrt(2 / pairs))
+        return 1 / max(1.0, mean - 0.5 * math.sqrt(2 / pairs))
 
     def after(self, bad: int, total: int) -> Noise:
         """With one more interval of stable's counts."""
@@ -139,8 +141,7 @@ class Health(NamedTuple):
     of_stable: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeState:
+class JudgeState(NamedTuple):
     """The judge's whole memory; `advance` makes the next one.
 
     `marks` are of the last two minutes, the last one of now. `entered_seconds` and
@@ -164,7 +165,7 @@ class JudgeState:
     open_stable: int = 0
     open_candidate: int = 0
     debt: int = 0
-    histograms: Mapping[str, Past] = field(default_factory=dict)
+    histograms: Mapping[str, Past] = _NO_HISTOGRAMS
     harm: Verdict | None = None
 
     @property
@@ -178,9 +179,8 @@ class JudgeState:
 
     def to_json(self) -> dict[str, Any]:
         """The state as a JSON value."""
-        data = {name.name: getattr(self, name.name) for name in fields(self)}
         return {
-            **data,
+            **self._asdict(),
             "settings": asdict(self.settings),
             "harm": None if self.harm is None else asdict(self.harm),
             "histograms": {name: past.to_json() for name, past in self.histograms.items()},

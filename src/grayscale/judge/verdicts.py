@@ -50,7 +50,9 @@ def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent
     lacking = _lacking(state, gates, combined, healthy)
     if lacking is not None:
         return Verdict(Outcome.INCONCLUSIVE, Cause.NOT_ENOUGH_DATA, lacking, evidence)
-    return Verdict(Outcome.HEALTHY, None, sentences.healthy(state, absolute, relative), evidence)
+    failures = state.in_step(gates.slots[gates.place["errors"]])
+    sentence = sentences.healthy(state, failures, absolute, relative)
+    return Verdict(Outcome.HEALTHY, None, sentence, evidence)
 
 
 def stale(interval: Interval) -> Verdict:
@@ -118,8 +120,9 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
     for at in gates.rules:
         if not any(counts_in(gates.slots[at], state.totals)):
             return sentences.unmeasured(state, gates.gates[at])
+    failures = state.in_step(gates.slots[gates.place["errors"]])
     if combined * state.settings.alpha >= _SUSPICION:
-        return sentences.suspicious(state, combined)
+        return sentences.suspicious(state, failures, combined)
     for at in gates.absolute:
         gate = gates.gates[at]
         if gate.limit_rate is None or not gate.weight:
@@ -128,7 +131,7 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
         bad, requests = totals[slot + 2] - entered[slot + 2], totals[slot + 3] - entered[slot + 3]
         if bad > gate.limit_rate * requests:
             return sentences.above_limit(state, gate, state.in_step(slot))
-    return sentences.not_excluded(state) if healthy < NEEDED_E_VALUE else None
+    return sentences.not_excluded(state, failures) if healthy < NEEDED_E_VALUE else None
 
 
 def _evidence(
