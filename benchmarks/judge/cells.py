@@ -82,6 +82,11 @@ def _at_full_weight(moment: Moment) -> float:
     return 0.07 if moment.weight_percent >= 90 else 0.01
 
 
+def _short_bursts(moment: Moment) -> float:
+    """Ten seconds of trouble, now and then."""
+    return 0.3 if moment.seconds % 150 >= 140 else 0.01
+
+
 def _slower(factor: float) -> Shape:
     return answers(Latency().times(factor))
 
@@ -138,6 +143,15 @@ def _shared_trouble() -> Iterator[Cell]:
     last = _twins(Version(errors=between(3000, 3300, 0.3)))
     title = "30 % upstream outage in both versions in the last step, 5 % held back, 10 rps"
     yield Cell("upstream-outage-last", title, last, Bar(false_rollbacks=0.05))
+    title = "30 % upstream outage in both versions in the last step, 5 % held back, 1 rps"
+    last = _twins(Version(errors=between(3000, 3300, 0.3)), rps=1.0)
+    yield Cell("upstream-outage-last-1rps", title, last, Bar(false_rollbacks=0.05))
+    mild = _twins(Version(errors=between(2700, 1e9, 0.03)))
+    title = "errors 1 → 3 % in both versions from the last step on, 5 % held back, 10 rps"
+    yield Cell("shared-rise-last", title, mild, Bar(false_rollbacks=0.05))
+    short = _twins(Version(errors=_short_bursts))
+    title = "A/A, shared bursts 1/30 % errors, 10 s in 150 s, 10 rps"
+    yield Cell("shared-short-bursts", title, short)
     bar = Bar(false_rollbacks=0.02)
     bursts = _twins(Version(errors=_bursts))
     yield Cell("shared-bursts", "A/A, shared bursts 1/8 % errors, 10 rps", bursts, bar)

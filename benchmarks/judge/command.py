@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--seed" not in command:
         command += f" --seed {options.seed}"
     tables = report.tables(results, figures, command=command)
-    print(tables)
+    print("\n\n".join(tables.values()))
     if options.write:
         report.write(tables)
     return _judged(results, figures)

@@ -10,25 +10,25 @@ from benchmarks.judge.judges import OWN
 from benchmarks.judge.measure import Figure, Measured
 
 README = Path(__file__).with_name("README.md")
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_BEGIN, _END = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 Results = Mapping[str, Mapping[str, Measured]]
 """By cell, then by judge."""
 
 
-def tables(results: Results, cost: Sequence[Figure], *, command: str) -> str:
-    """The bar's table, the comparison where there is something to compare, and the command."""
-    parts = [f"`{command}`"]
+def tables(results: Results, cost: Sequence[Figure], *, command: str) -> dict[str, str]:
+    """By their names: the bar's table, and the comparison if there is more than one judge."""
     own = [by_judge[OWN] for by_judge in results.values() if OWN in by_judge]
+    judges = list(dict.fromkeys(name for by_judge in results.values() for name in by_judge))
+    found = {}
     if own or cost:
         rows = [_row(one.cell.title, list(one.figures())) for one in own]
         rows += [_row("CPU of one look, default gates", cost)] if cost else []
         heads = ["| cell | measured | bar | |", "|---|---|---|---|"]
-        parts.append("\n".join([*heads, *rows]))
-    judges = list(dict.fromkeys(name for by_judge in results.values() for name in by_judge))
+        found["figures"] = "\n".join([f"`{command}`", "", *heads, *rows])
     if len(judges) > 1:
-        parts.append(_comparison(results, judges))
-    return "\n\n".join(parts)
+        found["comparison"] = f"`{command}`\n\n{_comparison(results, judges)}"
+    return found
 
 
 def failed(results: Results, cost: Sequence[Figure]) -> list[str]:
@@ -38,12 +38,14 @@ def failed(results: Results, cost: Sequence[Figure]) -> list[str]:
     return names + ["cost"] * any(figure.kept is False for figure in cost)
 
 
-def write(text: str, *, into: Path = README) -> None:
-    """Put the tables between the markers of the page."""
+def write(found: Mapping[str, str], *, into: Path = README) -> None:
+    """Put a table between its markers on the page: the comparison if there is one."""
+    name = list(found)[-1]
+    begin, end = _BEGIN.format(name), _END.format(name)
     page = into.read_text(encoding="utf-8")
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    into.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    into.write_text(f"{before}{begin}\n{found[name]}\n{end}{after}", encoding="utf-8")
 
 
 def _row(title: str, figures: Sequence[Figure]) -> str:

@@ -189,8 +189,9 @@ def test_the_tables_name_what_failed() -> None:
     measured = Measured(CELL, (replace(ENDED, seconds=300.0),))
     results = {"a": {OWN: measured, "argo-like": measured}}
     cost = [Figure("times the reference", "1.10", "≤ 1.2", kept=True)]
-    text = report.tables(results, cost, command="python -m benchmarks.judge --seed 1")
-    assert "`python -m benchmarks.judge --seed 1`" in text
+    tables = report.tables(results, cost, command="python -m benchmarks.judge --seed 1")
+    text = "\n".join(tables.values())
+    assert text.count("`python -m benchmarks.judge --seed 1`") == 2
     assert "median detection 300 s" in text
     assert "| **fail** |" in text
     assert "| CPU of one look, default gates | times the reference 1.10 |" in text
@@ -202,11 +203,14 @@ def test_tables_are_written_between_the_markers(tmp_path: Path) -> None:
     """What stands around them stays, and old tables go."""
     page = tmp_path / "README.md"
     page.write_text(report.README.read_text(encoding="utf-8"), encoding="utf-8")
-    report.write("the first tables", into=page)
-    report.write("the second tables", into=page)
+    report.write({"figures": "the first table"}, into=page)
+    report.write({"figures": "not this", "comparison": "the comparison"}, into=page)
+    report.write({"figures": "the second table"}, into=page)
     text = page.read_text(encoding="utf-8")
-    assert "the first tables" not in text
-    assert text.count("the second tables") == text.count("<!-- figures: end -->") == 1
+    assert "the first table" not in text
+    assert text.count("the second table") == text.count("<!-- figures: end -->") == 1
+    assert text.count("the comparison\n") == text.count("<!-- comparison: end -->") == 1
+    assert "not this" not in text
     assert text.startswith("# Is the judge right")
 
 
