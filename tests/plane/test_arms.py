@@ -18,7 +18,7 @@ def a_release(*, count_pinned: bool = False) -> Document:
         version="new",
         state=State.SOAKING,
         plan=plan,
-        steps=[StepView(index=0, step_percent=10, weight_percent=10)],
+        steps=(StepView(index=0, step_percent=10, weight_percent=10),),
         current_step=0,
         config_id="config-1",
         state_seq=1,

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from sqlalchemy import BindParameter, ClauseElement, Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
+from grayscale.store.database import json_text
+
 _DIALECT = sqlite.dialect(
-    paramstyle="named",
-    json_serializer=lambda value: to_json(value).decode(),
-    json_deserializer=from_json,
+    paramstyle="qmark", json_serializer=json_text, json_deserializer=from_json
 )
 _Convert = Callable[[Any], Any]
 
@@ -50,31 +50,37 @@ class Prepared:
     def __init__(self, statement: Any, key: Any, given: Sequence[str]) -> None:
         compiled = statement.compile(dialect=_DIALECT, cache_key=key, column_keys=given or None)
         self._sql = str(compiled)
+        order: list[str] = compiled.positiontup
+        prefetched = getattr(compiled, "insert_prefetch", ())
+        fixed = {column.key: _default(column) for column in prefetched}
+        self._values: list[Any] = [fixed.get(name) for name in order]
+        self._places: list[tuple[int, int, _Convert | None]] = []
+        self._given: list[tuple[int, str, _Convert | None]] = []
+        self._lists: list[tuple[int, str]] = []
         places = {} if key is None else {b.key: n for n, b in enumerate(compiled.cache_key[1])}
-        self._fixed: dict[str, Any] = {}
-        self._places: list[tuple[str, int, _Convert | None]] = []
-        self._given: list[tuple[str, str, _Convert | None]] = []
-        self._lists: list[str] = []
-        for bind, name in compiled.bind_names.items():
-            convert = _impl(bind.type).bind_processor(_DIALECT)
-            if bind.key in given:
-                self._given.append((name, bind.key, convert))
-            elif bind.key in places:
-                self._places.append((name, places[bind.key], convert))
-            else:
-                self._fixed[name] = _converted(bind.effective_value, convert)
-            if bind.expanding:
-                self._lists.append(name)
-        for column in getattr(compiled, "insert_prefetch", ()):
-            default = column.default.arg
-            value = default(None) if column.default.is_callable else default
-            self._fixed[column.key] = _converted(value, _impl(column.type).bind_processor(_DIALECT))
+        names = {name: bind for bind, name in compiled.bind_names.items()}
+        for at, name in enumerate(order):
+            if name in names and name not in fixed:
+                self._bind(at, names[name], given, places)
+                if names[name].expanding:
+                    self._lists.append((at, f"(__[POSTCOMPILE_{name}])"))
+        self._spelled: dict[tuple[int, ...], str] = {}
         columns: Iterable[Any] = statement.selected_columns if isinstance(statement, Select) else []
         self._names = [column.name for column in columns]
         found = {
             column.name: _impl(column.type).result_processor(_DIALECT, None) for column in columns
         }
         self._read = [(name, convert) for name, convert in found.items() if convert is not None]
+
+    def _bind(self, at: int, bind: Any, given: Sequence[str], places: Mapping[str, int]) -> None:
+        """Where the value of one place comes from."""
+        convert = _impl(bind.type).bind_processor(_DIALECT)
+        if bind.key in given:
+            self._given.append((at, bind.key, convert))
+        elif bind.key in places:
+            self._places.append((at, places[bind.key], convert))
+        else:
+            self._values[at] = _converted(bind.effective_value, convert)
 
     def run(
         self,
@@ -83,26 +89,29 @@ class Prepared:
         given: Mapping[str, Any],
     ) -> Rows:
         """Carry it out with its own values, and with those that it left open."""
-        bound = dict(self._fixed)
-        for name, key, convert in self._given:
-            bound[name] = given[key] if convert is None else convert(given[key])
-        for name, place, convert in self._places:
+        bound = self._values.copy()
+        for at, name, convert in self._given:
+            bound[at] = given[name] if convert is None else convert(given[name])
+        for at, place, convert in self._places:
             value = values[place].effective_value
-            bound[name] = value if convert is None else convert(value)
+            bound[at] = value if convert is None else convert(value)
         sql = self._spelled_out(bound) if self._lists else self._sql
         cursor = connection.execute(sql, bound)
         rows = [self._named(row) for row in cursor.fetchall()] if self._names else []
         return Rows(rows, cursor.rowcount, cursor.lastrowid)
 
-    def _spelled_out(self, bound: dict[str, Any]) -> str:
-        """`IN` with as many places as there are values."""
-        sql = self._sql
-        for name in self._lists:
-            items = {f"{name}_{n}": item for n, item in enumerate(bound.pop(name))}
-            listed = ", ".join(f":{item}" for item in items) or "SELECT 1 WHERE 1 = 0"
-            sql = sql.replace(f"__[POSTCOMPILE_{name}]", listed)
-            bound |= items
-        return sql
+    def _spelled_out(self, bound: list[Any]) -> str:
+        """`IN` with as many places as there are values, which take the place of their list."""
+        lengths = tuple(len(bound[at]) for at, _ in self._lists)
+        for at, _ in reversed(self._lists):
+            bound[at : at + 1] = bound[at]
+        if lengths not in self._spelled:
+            sql = self._sql
+            for (_, mark), length in zip(self._lists, lengths, strict=True):
+                listed = ", ".join("?" * length) or "SELECT 1 WHERE 1 = 0"
+                sql = sql.replace(mark, f"({listed})", 1)
+            self._spelled[lengths] = sql
+        return self._spelled[lengths]
 
     def _named(self, row: Sequence[Any]) -> dict[str, Any]:
         named = dict(zip(self._names, row, strict=True))
@@ -118,11 +127,12 @@ _KNOWN: WeakKeyDictionary[ClauseElement, dict[Any, tuple[Prepared, Any]]] = Weak
 
 def run(connection: sqlite3.Connection, statement: ClauseElement, given: Mapping[str, Any]) -> Rows:
     """Carry out a statement."""
-    known = _KNOWN.setdefault(statement, {})
-    found = known.get(tuple(given))
-    if found is None:
-        found = known[tuple(given)] = _prepared(statement, tuple(given))
-    prepared, values = found
+    names = tuple(given)
+    known = _KNOWN.get(statement)
+    if known is None or names not in known:
+        known = _KNOWN.setdefault(statement, {})
+        known[names] = _prepared(statement, names)
+    prepared, values = known[names]
     return prepared.run(connection, values, given)
 
 
@@ -134,6 +144,12 @@ def _prepared(statement: ClauseElement, given: tuple[str, ...]) -> tuple[Prepare
     if shape not in _SHAPES:
         _SHAPES[shape] = Prepared(statement, key, given)
     return _SHAPES[shape], key.bindparams
+
+
+def _default(column: Any) -> Any:
+    """What an insert that leaves the column out puts there."""
+    made = column.default.arg(None) if column.default.is_callable else column.default.arg
+    return _converted(made, _impl(column.type).bind_processor(_DIALECT))
 
 
 def _impl(kind: TypeEngine[Any]) -> TypeEngine[Any]:

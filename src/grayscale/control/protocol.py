@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import httpx
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from grayscale.errors import ControlBusy, ControlRefused, ControlUnreachable, NotRecorded
 from grayscale.release.record import ReleaseRecord
@@ -84,7 +85,7 @@ def read_record(answer: Any) -> ReleaseRecord:
 
 def _json(response: httpx.Response) -> Any:
     try:
-        return response.json()
+        return from_json(response.content)
     except ValueError as error:
         raise ControlUnreachable(
             f"{_call(response)} answered something other than JSON; is the URL a relay's?"

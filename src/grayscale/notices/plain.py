@@ -12,6 +12,8 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def one_line(text: str, *, limit: int) -> str:
     """The text on one line, without control, direction-changing and half characters."""
+    if text.isprintable():
+        return shortened(" ".join(text.split()), limit=limit)
     visible = (
         " " if character.isspace() or unicodedata.category(character) == "Cc" else character
         for character in text

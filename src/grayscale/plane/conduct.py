@@ -7,6 +7,8 @@ there is no moment at which one is on record and the other is not.
 
 from __future__ import annotations
 
+from typing import Any
+
 from grayscale.errors import Refused
 from grayscale.plane import document, turns
 from grayscale.plane.actor import Actor
@@ -91,7 +93,7 @@ async def act(
     plane: Plane, tx: Tx, release: Document, order: Order, *, fence: int, revision: int
 ) -> None:
     """Carry out one decision; raises Refused where a rule forbids it."""
-    await _check_fence(tx, release, fence)
+    conductor = await _check_fence(tx, release, fence)
     if release.revision != revision:
         raise Refused(
             409,
@@ -107,14 +109,14 @@ async def act(
             f"verb: '{order.verb}' is not one of {', '.join(VERBS)}",
             param="verb",
         )
-    conductor = await document.conductor_of(tx, release.id)
     actor = Actor(str(conductor["flow_run_id"]), via="conductor")
     await verb(plane, tx, release, order, actor)
     release.seq += 1
     await document.save(tx, release, now=plane.clock.now())
 
 
-async def _check_fence(tx: Tx, release: Document, fence: int) -> None:
+async def _check_fence(tx: Tx, release: Document, fence: int) -> dict[str, Any]:
+    """The conductor's row, if that is the conductor's fence."""
     conductor = await document.conductor_of(tx, release.id)
     if conductor["fence"] != fence:
         raise Refused(
@@ -123,3 +125,4 @@ async def _check_fence(tx: Tx, release: Document, fence: int) -> None:
             f"Fence {fence} is outdated: release {release.id} is at fence {conductor['fence']}; "
             "another run claimed it, its lease ran out, or its conductor went to sleep",
         )
+    return conductor

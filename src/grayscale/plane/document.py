@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import bindparam, insert, select, update
+from pydantic_core import from_json
+from sqlalchemy import Text, bindparam, cast, insert, select, update
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
@@ -22,21 +24,23 @@ from grayscale.store.database import Tx
 _SILENT = frozenset({"release.created", "release.extended"})
 
 _releases, _conductors = schema.releases.c, schema.conductors.c
-_BY_ID = select(schema.releases).where(_releases.id == bindparam("release_id"))
+_TEXT = cast(_releases.document, Text).label("text")
+_BY_ID = select(_TEXT).where(_releases.id == bindparam("release_id"))
 _NEWEST_OF_VERSION = (
-    select(schema.releases)
+    select(_TEXT)
     .where(_releases.version == bindparam("version"))
     .order_by(_releases.seq.desc())
     .limit(1)
 )
 _IN_STATES = (
-    select(_releases.document)
+    select(_TEXT)
     .where(_releases.state.in_(bindparam("states", expanding=True)))
     .order_by(_releases.seq)
 )
 _SAVE = update(schema.releases).where(_releases.id == bindparam("release_id"))
 _CONDUCTOR = select(schema.conductors).where(_conductors.release_id == bindparam("of"))
 _PUT_CONDUCTOR = update(schema.conductors).where(_conductors.release_id == bindparam("of"))
+_TEXTS_KEPT = 256
 _REPORT_DUE = select(_conductors.release_id).where(_conductors.report_due.is_(True))
 
 
@@ -50,7 +54,10 @@ class Trouble(BaseModel):
 
 
 class Document(BaseModel):
-    """All that is kept of a release beyond the columns that are searched."""
+    """All that is kept of a release beyond the columns that are searched.
+
+    Its fields are set anew; what they hold is never changed, as copies share it.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -69,7 +76,7 @@ class Document(BaseModel):
     base_version: str | None = None
     salt: str = ""
     current_step: int | None = None
-    steps: list[StepView]
+    steps: tuple[StepView, ...]
     bake: StepView | None = None
     gate: ApprovalView | None = None
     verdict: VerdictView | None = None
@@ -83,7 +90,7 @@ class Document(BaseModel):
     state_seq: int = 0
     deadline_at: str | None = None
     trouble: Trouble | None = None
-    rules_acted: list[str] = Field(default_factory=list)
+    rules_acted: tuple[str, ...] = ()
     created_at: str = ""
     finished_at: str | None = None
 
@@ -106,21 +113,25 @@ class Document(BaseModel):
         if self.bake is not None:
             self.bake = self.bake.model_copy(update=changes)
         elif self.current_step is not None:
-            index = self.current_step
-            self.steps[index] = self.steps[index].model_copy(update=changes)
+            self.put_step(self.current_step, **changes)
+
+    def put_step(self, index: int, **changes: Any) -> None:
+        """Change one step of the ramp."""
+        changed = self.steps[index].model_copy(update=changes)
+        self.steps = (*self.steps[:index], changed, *self.steps[index + 1 :])
 
     def put_gate(self, gate: ApprovalView | None) -> None:
         """Change the gate in front of what comes next, and show it on the step it leads to."""
         self.gate = gate
         following = 0 if self.current_step is None else self.current_step + 1
         if gate is not None and self.bake is None and following < len(self.steps):
-            self.steps[following] = self.steps[following].model_copy(update={"approval": gate})
+            self.put_step(following, approval=gate)
 
     def drop_gate(self) -> None:
         """Take back a question that nobody has answered."""
         following = 0 if self.current_step is None else self.current_step + 1
         if self.bake is None and following < len(self.steps):
-            self.steps[following] = self.steps[following].model_copy(update={"approval": None})
+            self.put_step(following, approval=None)
         self.gate = None
 
     def move(self, state: State, *, reason: str | None, cause: str | None = None) -> None:
@@ -147,13 +158,23 @@ async def load(tx: Tx, release_id: str) -> Document:
             f"Release '{release_id}' does not exist; see GET /v1/admin/releases",
             param="id",
         )
-    return Document.model_validate(row["document"])
+    return _read(row["text"])
+
+
+def _read(text: str) -> Document:
+    """A document as it is written: the leader alone reads each of them several times a second."""
+    return _parsed(text).model_copy()
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _parsed(text: str) -> Document:
+    return Document.model_validate(from_json(text))
 
 
 async def in_states(tx: Tx, states: frozenset[State]) -> list[Document]:
     """Every release in one of these states, oldest first."""
     rows = await tx.all(_IN_STATES, states=[state.value for state in states])
-    return [Document.model_validate(row["document"]) for row in rows]
+    return [_read(row["text"]) for row in rows]
 
 
 async def active(tx: Tx) -> Document | None:
@@ -170,7 +191,7 @@ async def add(tx: Tx, document: Document) -> None:
             version=document.version,
             state=document.state.value,
             revision=document.revision,
-            document=document.model_dump(mode="json"),
+            document=document,
         )
     )
     await tx.run(
@@ -195,7 +216,7 @@ async def save(tx: Tx, document: Document, *, now: datetime) -> None:
         version=document.version,
         state=document.state.value,
         revision=document.revision,
-        document=document.model_dump(mode="json"),
+        document=document,
     )
 
 

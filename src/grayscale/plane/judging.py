@@ -187,7 +187,7 @@ def by_hand(config: Config) -> Document | None:
         version=version,
         state=State.SOAKING,
         plan=Plan(version_name=version),
-        steps=[step],
+        steps=(step,),
         current_step=0,
         config_id=config.config_id,
         state_seq=config.state_seq,

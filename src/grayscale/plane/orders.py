@@ -95,8 +95,7 @@ async def _set_split(plane: Plane, tx: Tx, release: Document, order: Order, acto
         release.put_gate(None)
         release.put_stage(state="running")
         if index:
-            done = release.steps[index - 1].model_copy(update={"state": "done"})
-            release.steps[index - 1] = done
+            release.put_step(index - 1, state="done")
         release.promote_now = False
     state = State.BAKING if release.bake is not None else State.SOAKING
     release.move(state, reason=reason)

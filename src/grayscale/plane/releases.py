@@ -65,8 +65,8 @@ async def create(
     return release
 
 
-def _steps(plan: Plan) -> list[StepView]:
-    return [
+def _steps(plan: Plan) -> tuple[StepView, ...]:
+    return tuple(
         StepView(
             index=index,
             step_percent=percent,
@@ -74,7 +74,7 @@ def _steps(plan: Plan) -> list[StepView]:
             required_seconds=plan.auto_promote.step_seconds,
         )
         for index, percent in enumerate(plan.steps_percent)
-    ]
+    )
 
 
 async def _opened_by(tx: Tx, run_id: str | None) -> Document | None:

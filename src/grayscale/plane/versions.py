@@ -23,6 +23,7 @@ FIRST_BRAKE_SLOT = 8
 LAST_BRAKE_SLOT = 511
 QUARANTINED = "version.quarantined"
 _BY_NAME = select(schema.versions).where(schema.versions.c.name == bindparam("name"))
+_SLOT = _BY_NAME.with_only_columns(schema.versions.c.brake_slot)
 _QUARANTINED = select(schema.versions.c.name).where(
     schema.versions.c.config_hash == bindparam("config_hash"),
     schema.versions.c.quarantined.is_(True),
@@ -82,6 +83,12 @@ async def find(tx: Tx, name: str) -> StoredVersion | None:
     """The version of this name, or None."""
     row = await tx.one(_BY_NAME, name=name)
     return _from_row(row) if row else None
+
+
+async def slot_of(tx: Tx, name: str) -> int | None:
+    """The place of this version's ban on the brake page, or None without such a version."""
+    row = await tx.one(_SLOT, name=name)
+    return int(row["brake_slot"]) if row else None
 
 
 async def resolve(tx: Tx, config: Config, name: str, *, what: str = "Version") -> StoredVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from grayscale.clock import rfc3339
 from grayscale.plane.plane import Plane
@@ -21,8 +21,11 @@ _SIGN_OF_LIFE = (
 _JOIN = insert(schema.workers)
 _COUNT = insert(schema.counters)
 _STATE_SEQ = select(schema.meta.c.number).where(schema.meta.c.key == "state_seq")
-_BEAT = select(schema.leader.c.beat)
-_LIVE = select(_workers.id)
+_HEARD = select(
+    _STATE_SEQ.scalar_subquery().label("config_seq"),
+    select(schema.leader.c.beat).scalar_subquery().label("beat"),
+    select(func.count()).select_from(schema.workers).scalar_subquery().label("workers"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,8 @@ async def flush(
             at = rfc3339(plane.clock.now())
             counted = dump_cells(cells)
             await tx.run(_COUNT, at=at, span_seconds=1, worker_id=worker_id, cells=counted)
-        seq = await tx.one(_STATE_SEQ)
-        beat = await tx.one(_BEAT)
-        live = await tx.all(_LIVE)
-    return Beat(
-        config_seq=int(seq["number"]) if seq else 0,
-        beat=int(beat["beat"]) if beat else 0,
-        workers=len(live),
-    )
+        heard = await tx.one(_HEARD)
+    return Beat(**{name: int(number or 0) for name, number in (heard or {}).items()})
 
 
 async def leave(plane: Plane, worker_id: str) -> None:

@@ -14,11 +14,12 @@ import asyncio
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import CursorResult, event, inspect, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,6 +42,11 @@ _HELP = {
     "disk I/O error": "is the disk full? Traffic goes on, and writes will too",
     "database is locked": "another process holds its lock; try again",
 }
+
+
+def json_text(value: object) -> str:
+    """What a JSON column keeps of a value, or of a model, which need not be dumped before."""
+    return to_json(value).decode()
 
 
 _STATE_SEQ = select(schema.meta.c.number).where(schema.meta.c.key == "state_seq")
@@ -116,17 +122,13 @@ class Database:
         """SQLite's file; None elsewhere."""
         return self._path
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Tx]:
+    def read(self) -> AbstractAsyncContextManager[Tx]:
         """A consistent look; nothing is written."""
-        async with self._transaction(write=False) as tx:
-            yield tx
+        return self._transaction(write=False)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Tx]:
+    def write(self) -> AbstractAsyncContextManager[Tx]:
         """A transaction that holds the write lock; commits at the end, or does nothing."""
-        async with self._transaction(write=True) as tx:
-            yield tx
+        return self._transaction(write=True)
 
     @asynccontextmanager
     async def _transaction(self, *, write: bool) -> AsyncIterator[Tx]:
@@ -235,6 +237,8 @@ def _engine(path: Path | None, url: str | None) -> AsyncEngine:
             pool_size=4,
             pool_timeout=_BUSY_SECONDS,
             pool_pre_ping=True,
+            json_serializer=json_text,
+            json_deserializer=from_json,
             connect_args={
                 "timeout": _BUSY_SECONDS,
                 "command_timeout": _HUNG_SECONDS,
@@ -243,6 +247,8 @@ def _engine(path: Path | None, url: str | None) -> AsyncEngine:
         )
     engine = create_async_engine(
         f"sqlite+aiosqlite:///file:{path.resolve()}?mode=rw&uri=true",
+        json_serializer=json_text,
+        json_deserializer=from_json,
         connect_args={"timeout": _BUSY_SECONDS},
         pool_size=4,
         pool_timeout=_BUSY_SECONDS,

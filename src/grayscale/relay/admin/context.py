@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from grayscale.errors import GrayscaleError, Refused, StoreLost, StoreUnavailable
 from grayscale.plan import PlanError
@@ -108,9 +109,10 @@ def bad_field(name: str, value: object, remedy: str) -> Refused:
     return Refused(422, "invalid_request", f"{name}: {remedy} (got {shown})", param=name)
 
 
-def answer(body: object, status: int = 200) -> JSONResponse:
-    """A JSON answer."""
-    return JSONResponse(body, status_code=status)
+def answer(body: object, status: int = 200) -> Response:
+    """A JSON answer; models are shown as they are."""
+    content = to_json(body, inf_nan_mode="null")
+    return Response(content, status_code=status, media_type="application/json")
 
 
 def refusal(refused: Refused) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from grayscale.plane.orders import Order
 from grayscale.relay.admin import takeaways
 from grayscale.relay.admin.context import Call, answer, bad_field, write_once
 from grayscale.release.phases import State
+from grayscale.release.record import ReleaseRecord
 from grayscale.store.database import Tx
 
 _FLOW_RUN_KEY = "flow-run:"
@@ -223,7 +223,8 @@ async def abort(call: Call) -> Response:
         release = await document.load(tx, _id(call))
         seconds = takeaway.DRAIN_SECONDS if drain else 0.0
         await people.abort(call.plane, tx, release, actor=actor, note=note, drain_seconds=seconds)
-        return Answer(200, {**await _view(call, tx, release), "recorded": True})
+        shown = (await _view(call, tx, release)).model_dump(mode="json")
+        return Answer(200, {**shown, "recorded": True})
 
     what = f"the abort of {_id(call)} by {actor.name}"
     try:
@@ -265,12 +266,12 @@ def _header_number(call: Call, name: str) -> int:
     return int(text)
 
 
-async def _look(call: Call) -> dict[str, Any]:
+async def _look(call: Call) -> ReleaseRecord:
     async with call.plane.read() as tx:
         return await _view(call, tx, await document.load(tx, _id(call)))
 
 
-async def _view(call: Call, tx: Tx, release: Document) -> dict[str, Any]:
+async def _view(call: Call, tx: Tx, release: Document) -> ReleaseRecord:
     record = await releases.record(call.plane, tx, release)
     braked = takeaways.is_braked(call.snapshot, call.plane.brake, record)
-    return record.model_copy(update={"braked": braked}).model_dump(mode="json")
+    return record.model_copy(update={"braked": braked})

@@ -18,6 +18,7 @@ TAKE_OVER_AFTER_SECONDS = 5.0
 
 _leader = schema.leader.c
 _LEADER = select(schema.leader)
+_WHO = select(_leader.holder, _leader.fence)
 _PROOF = (
     update(schema.leader)
     .where(_leader.holder == bindparam("mine"), _leader.fence == bindparam("since"))
@@ -79,8 +80,7 @@ class Lease:
 
     async def prove(self, tx: Tx) -> None:
         """Raises LeadLost inside a transaction of a leader that is none any more."""
-        table = schema.leader
-        row = await tx.one(select(table.c.holder, table.c.fence))
+        row = await tx.one(_WHO)
         if row is None or (row["holder"], row["fence"]) != (self._worker_id, self._fence):
             raise LeadLost("another worker leads by now")
 

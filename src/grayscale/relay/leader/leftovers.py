@@ -67,8 +67,8 @@ class LeftOvers:
         await takeaway.to_stable(self._plane, tx, config, actor=RELAY, reason=REASON, target=target)
 
     async def _ban_on(self, tx: Tx, name: str) -> int:
-        version = await versions.find(tx, name)
-        return 0 if version is None else self._plane.brake.value(version.brake_slot)
+        slot = await versions.slot_of(tx, name)
+        return 0 if slot is None else self._plane.brake.value(slot)
 
     def _again(self, what: str, ban: int) -> bool:
         """Whether the last look saw this very ban."""

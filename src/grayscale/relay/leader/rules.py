@@ -24,7 +24,7 @@ async def act_on_broken_rules(plane: Plane, tx: Tx, release: Document, verdict: 
     for rule in release.plan.rollback_rules:
         if rule.name not in broken or rule.name in release.rules_acted:
             continue
-        release.rules_acted.append(rule.name)
+        release.rules_acted = (*release.rules_acted, rule.name)
         reason = says(rule, verdict.evidence)
         channels = _channels(release.plan, rule)
         if rule.action == "pause" and release.state is not State.PAUSED:

@@ -25,8 +25,8 @@ class LeftOverTrips:
 
         Between the two its worker may do so itself, and say more.
         """
-        version = await versions.find(tx, name)
-        ban = 0 if version is None else self._plane.brake.value(version.brake_slot)
+        slot = await versions.slot_of(tx, name)
+        ban = 0 if slot is None else self._plane.brake.value(slot)
         if not is_trip(ban):
             return False
         if self.seen.get(name) == ban:
