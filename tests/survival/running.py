@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-_COLLECT_EVERY = 5
+_COLLECT_EVERY = 25
 
 
 def failures(
@@ -27,9 +27,14 @@ def failures(
 def quietly() -> None:
     """No log lines of the code under test, and no garbage collector but between stories."""
     logging.disable(logging.CRITICAL)
+    gc.disable()
+    _tidy_up()
+
+
+def _tidy_up() -> None:
+    """What is left by now (modules, compiled statements) stays: nobody looks at it again."""
     gc.collect()
     gc.freeze()
-    gc.disable()
 
 
 def _share(work: Sequence[T], problems_of: Callable[[T], list[str]]) -> list[tuple[T, list[str]]]:
@@ -39,7 +44,7 @@ def _share(work: Sequence[T], problems_of: Callable[[T], list[str]]) -> list[tup
         if problems:
             found.append((piece, problems))
         if number % _COLLECT_EVERY == 0:
-            gc.collect()
+            _tidy_up()
     return found
 
 
