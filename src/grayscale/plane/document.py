@@ -12,7 +12,7 @@ from sqlalchemy import Text, bindparam, cast, insert, select, update
 
 from grayscale.clock import rfc3339
 from grayscale.errors import Refused
-from grayscale.plan.models import Plan
+from grayscale.plan.recorded import RecordedPlan
 from grayscale.plane import configs, events
 from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
@@ -68,7 +68,7 @@ class Document(BaseModel):
     cause: str | None = None
     revision: int = 1
     seq: int = 1
-    plan: Plan
+    plan: RecordedPlan
     labels: dict[str, str] = Field(default_factory=dict)
     trigger: str = "person"
     created_by: dict[str, Any] = Field(default_factory=dict)

@@ -92,7 +92,7 @@ async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
     conductor = await document.conductor_of(tx, release.id)
     view = ReleaseRecord.model_validate(
         {
-            **dict(release),
+            **vars(release),
             "conductor": conductor,
             "workers": await _workers(tx, release),
             "weight_percent": config.weights.get(release.version, 0.0),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from grayscale.plan.models import Plan
+from grayscale.plan.recorded import RecordedPlan
 from grayscale.release.phases import State
 
 
@@ -100,7 +100,7 @@ class ReleaseRecord(_View):
     cause: str | None = None
     revision: int
     seq: int
-    plan: Plan
+    plan: RecordedPlan
     labels: dict[str, str] = Field(default_factory=dict)
     current_step: int | None = None
     steps: list[StepView]
