@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from tests.survival import every_point, simulator
+from tests.survival import engine, every_point, simulator
 from tests.survival.every_point import Case
 from tests.survival.processes import Edge, Fault, Harm
 from tests.survival.running import failures, quietly
@@ -15,6 +15,8 @@ _REPLAY = "PYTHONPATH=src:. python -m tests.survival"
 def main() -> int:
     """What was asked for; 1 if anything went wrong."""
     asked = _parser().parse_args()
+    if asked.engine and asked.seed is not None:
+        return _on_the_engine(asked.seed)
     if asked.seed is not None:
         return _one_seed(asked.seed)
     if asked.seeds is not None:
@@ -29,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="simulate so many seeds, from --first on")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="simulate this one, and tell what befalls it")
+    parser.add_argument(
+        "--engine", action="store_true", help="say --seed's statements to SQLAlchemy's engine too"
+    )
     parser.add_argument("--points", action="store_true", help="harm every side effect in turn")
     parser.add_argument("--all", action="store_true", help="with every harm, also the rarer ones")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
@@ -45,6 +50,13 @@ def _one_seed(seed: int) -> int:
     _say("\n".join([*ended.log, *ended.problems]))
     _say(f"seed {seed}: {ended.state} after {ended.seconds:.0f} s")
     return 1 if ended.problems else 0
+
+
+def _on_the_engine(seed: int) -> int:
+    quietly()
+    said, differences = engine.differences(seed)
+    _say("\n".join([*differences, f"seed {seed}: {said} statements, {len(differences)} differ"]))
+    return 1 if differences else 0
 
 
 def _many_seeds(asked: argparse.Namespace) -> int:

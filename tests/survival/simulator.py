@@ -11,6 +11,8 @@ time, and twice. After it: somebody answers every form, and the release must com
 import asyncio
 import json
 import random
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from grayscale.notices.delivery import LONGEST_WAIT_SECONDS
@@ -19,6 +21,7 @@ from tests.survival.chaos import Chaos
 from tests.survival.conductor import ASLEEP
 from tests.survival.invariants import FINAL
 from tests.survival.processes import Process
+from tests.survival.store import MemoryDatabase
 from tests.survival.virtual import run_virtually
 from tests.survival.world import CANDIDATE, LOOK_SECONDS, Traffic, World, plan_of
 
@@ -53,12 +56,17 @@ def problems_of(seed: int) -> list[str]:
 class Simulation:
     """One release in a world of bad luck."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        database: Callable[[sqlite3.Connection], MemoryDatabase] = MemoryDatabase,
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.chaos = Chaos(rng=self.rng, share=self.rng.choice([0.0, 0.05, 0.15, 0.3]))
         self.calm_at = self.rng.uniform(*_CALM_FROM_SECONDS)
-        self.world = World(effects=self.chaos, traffic=Traffic(requests=600))
+        self.world = World(self.chaos, Traffic(requests=600), database)
 
     async def run(self) -> Ended:
         """From the release's creation to its end."""

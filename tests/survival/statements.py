@@ -6,13 +6,14 @@ cost more than SQLite itself.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic_core import from_json
-from sqlalchemy import BindParameter, ClauseElement, Select
+from sqlalchemy import BindParameter, ClauseElement
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.types import TypeEngine
 
 from grayscale.store.database import json_text
@@ -65,10 +66,11 @@ class Prepared:
                 if names[name].expanding:
                     self._lists.append((at, f"(__[POSTCOMPILE_{name}])"))
         self._spelled: dict[tuple[int, ...], str] = {}
-        columns: Iterable[Any] = statement.selected_columns if isinstance(statement, Select) else []
-        self._names = [column.name for column in columns]
+        columns = compiled._result_columns  # a write's are those that it returns
+        self._names = [column.keyname for column in columns]
         found = {
-            column.name: _impl(column.type).result_processor(_DIALECT, None) for column in columns
+            column.keyname: _impl(column.type).result_processor(_DIALECT, None)
+            for column in columns
         }
         self._read = [(name, convert) for name, convert in found.items() if convert is not None]
 
@@ -77,6 +79,9 @@ class Prepared:
         convert = _impl(bind.type).bind_processor(_DIALECT)
         if bind.key in given:
             self._given.append((at, bind.key, convert))
+        elif bind.required:
+            missing = f"A value is required for bind parameter {bind.key!r}"
+            raise InvalidRequestError(missing, code="cd3x")
         elif bind.key in places:
             self._places.append((at, places[bind.key], convert))
         else:

@@ -1,8 +1,8 @@
 """The control store on SQLite in memory: the real tables, the real statements, no threads."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,6 +30,7 @@ class MemoryDatabase(Database):
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(Path("/nowhere"))
         self.connection = connection
+        self.door = Door(connection)
         self.committed: Callable[[], None] = lambda: None
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -54,29 +55,24 @@ class MemoryDatabase(Database):
         process = PROCESS.get(None)
         if process is not None and not process.alive:
             raise StoreUnavailable(f"{process.name} is dead")
-        tx = Tx(cast("AsyncConnection", _Awaited(self.connection)))
+        tx = Tx(cast("AsyncConnection", self.door))
         if not write:
             yield tx
             return
-        with self._committed_or_nothing():
+        self.connection.execute("SAVEPOINT tx")
+        try:
             yield tx
             if process is not None:
                 process.fail_a_commit()
-        self.committed()
-
-    @contextmanager
-    def _committed_or_nothing(self) -> Iterator[None]:
-        self.connection.execute("SAVEPOINT tx")
-        try:
-            yield
         except BaseException:
             self.connection.execute("ROLLBACK TO tx")
             raise
         finally:
             self.connection.execute("RELEASE tx")
+        self.committed()
 
 
-class _Awaited:
+class Door:
     """A connection whose answers are there at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -98,7 +94,7 @@ def empty_store() -> sqlite3.Connection:
     assert isinstance(made, sqlite3.Connection)
     store = sqlite3.connect(":memory:", isolation_level=None, cached_statements=_STATEMENTS)
     store.deserialize(made.serialize())
-    at_once(_first_rows(Tx(cast("AsyncConnection", _Awaited(store)))))
+    at_once(_first_rows(Tx(cast("AsyncConnection", Door(store)))))
     return store
 
 

@@ -10,6 +10,7 @@ import asyncio
 import mmap
 import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -130,12 +131,17 @@ class Traffic:
 class World:
     """One release from its creation to its end; `effects` say what befalls whom."""
 
-    def __init__(self, effects: Effects, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        effects: Effects,
+        traffic: Traffic,
+        database: Callable[[sqlite3.Connection], MemoryDatabase] = MemoryDatabase,
+    ) -> None:
         self.effects = effects
         self.traffic = traffic
         self.clock = VirtualClock()
         begun, self._picture = _begun()
-        self.store = MemoryDatabase(begun)
+        self.store = database(begun)
         self.brake = Brake(mmap.mmap(-1, PAGE_BYTES))
         self.plane = Plane(self.store, self.brake, self.clock, _settings())
         self.prefect = MemoryPrefect(self.effects, self._conduct)
