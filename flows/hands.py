@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from flows.endings import refused
 from grayscale.control import Claim
 from grayscale.release.record import ReleaseRecord
-from tasks import approvals, artifacts, releases, runs, sleep, soak, traffic
+from tasks import artifacts, asking, releases, runs, sleep, soak, traffic
 
 _Deed = Callable[..., Awaitable[ReleaseRecord]]
 _Showing = Callable[..., Awaitable[object]]
@@ -33,7 +33,7 @@ class Hands:
     sleep: _Deed = sleep.sleep
     extend: _Deed = releases.extend_soak
     ask: _Deed = releases.ask_for_approval
-    wait_for_person: _Deed = approvals.wait_for_person
+    wait_for_person: _Deed = asking.wait_for_person
     bake: _Deed = releases.begin_bake
     promote: _Deed = releases.promote
     give_up: _Deed = releases.give_up

@@ -19,12 +19,11 @@ from pydantic import Field, ValidationError
 
 from grayscale.control import Control, OnBehalf
 from grayscale.errors import ControlRefused
-from grayscale.release.decide import WaitForHuman, decide
 from grayscale.release.record import ReleaseRecord
 from tasks.house import relay, relay_task
 from tasks.pages import approval_page, pause_page
 from tasks.releases import act
-from tasks.runs import runs_of, this_run_id
+from tasks.runs import runs_of
 
 _PAGE = 100
 # The relay's deadline is the one that counts; Prefect's is only there to clear the list one day.
@@ -50,28 +49,6 @@ class PauseForm(RunInput):
 
 
 _FORMS: dict[str, type[ApprovalForm | PauseForm]] = {"approval": ApprovalForm, "pause": PauseForm}
-
-
-async def wait_for_person(record: ReleaseRecord, *, what: str, fence: int) -> ReleaseRecord:
-    """Hand in the form's answer if there is one, else show the form and sleep behind it.
-
-    Sleeping ends this process; the answer starts the flow from the top again. An answer that the
-    relay does not take (its giver may not approve) is asked for again, with the reason.
-    """
-    question = await name_question(record.id, what=what)
-    answer = await _stored_answer(record, question, what=what)
-    refused = ""
-    if answer is not None:
-        try:
-            return await hand_in(record, answer, fence=fence)
-        except ControlRefused as refusal:
-            if refusal.status != 403:
-                raise
-            refused = f"**The last answer was not accepted:** {refusal.message}\n\n"
-    record = await announce_form(record, fence=fence)
-    if isinstance(decide(record), WaitForHuman):
-        await _show_form(record, question, what=what, preface=refused)
-    return record
 
 
 @relay_task("find the question")
@@ -100,10 +77,10 @@ async def hand_in(
 
 
 @relay_task("wait for a person")
-async def announce_form(record: ReleaseRecord, *, fence: int) -> ReleaseRecord:
+async def announce_form(record: ReleaseRecord, *, fence: int, run_id: str) -> ReleaseRecord:
     """Put on record which run shows the form: it needs no lease while a person thinks."""
     reason = "a form is shown in Prefect"
-    return await act(record, "wait", fence=fence, reason=reason, flow_run_id=this_run_id())
+    return await act(record, "wait", fence=fence, reason=reason, flow_run_id=run_id)
 
 
 async def _say(
@@ -117,7 +94,7 @@ async def _say(
     return await end(record.id, note=answer.note, on_behalf=OnBehalf(answer.by))
 
 
-async def _show_form(record: ReleaseRecord, question: str, *, what: str, preface: str) -> None:
+async def show_form(record: ReleaseRecord, question: str, *, what: str, preface: str) -> None:
     """Suspend this run behind the form: leaves by Prefect's own exception."""
     if what == "approval":
         minutes, page = record.plan.approval.timeout_minutes, approval_page(record)
@@ -130,13 +107,11 @@ async def _show_form(record: ReleaseRecord, question: str, *, what: str, preface
     )
 
 
-async def _stored_answer(
-    record: ReleaseRecord, question: str, *, what: str
-) -> ApprovalForm | PauseForm | None:
+async def stored_answer(release_id: str, question: str) -> Any:
     """The newest answer to this question, in whichever of the release's runs the form was."""
     prefix = f"suspended-{question}-"
     answers: dict[int, Any] = {}
-    for run_id in await runs_of(record.id):
+    for run_id in await runs_of(release_id):
         found: list[FlowRunInput] = await afilter_flow_run_input(
             key_prefix=prefix, limit=_PAGE, flow_run_id=run_id
         )
@@ -144,10 +119,11 @@ async def _stored_answer(
             if stored.key.endswith("-response"):
                 shown_at = stored.key.removeprefix(prefix).removesuffix("-response")
                 answers[int(shown_at)] = stored.decoded_value
-    return _read_form(what, answers[max(answers)]) if answers else None
+    return answers[max(answers)] if answers else None
 
 
-def _read_form(what: str, value: Any) -> ApprovalForm | PauseForm | None:
+def read_form(what: str, value: Any) -> ApprovalForm | PauseForm | None:
+    """What an answer says; None if there is none, or if it is no answer to such a question."""
     try:
         return _FORMS[what].model_validate(value)
     except ValidationError:

@@ -7,6 +7,7 @@ tried again by its own delays), its pages, its forms (tests.survival.prefect).
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from prefect import Task
@@ -16,10 +17,9 @@ from flows import endings
 from flows.hands import Hands
 from flows.release import conduct
 from grayscale.errors import ControlRefused, ControlUnreachable
-from grayscale.release.decide import WaitForHuman, decide
 from grayscale.release.record import ReleaseRecord
 from grayscale.release.sleeping import is_asleep
-from tasks import approvals, releases, soak, traffic
+from tasks import approvals, asking, releases, soak, traffic
 from tasks.house import RETRY_DELAYS_SECONDS, connected_by
 from tests.survival.prefect import MemoryPrefect, Run, Suspended
 from tests.survival.wire import Wire
@@ -71,7 +71,7 @@ class Conductor:
             sleep=self._sleep,
             extend=tried_again(releases.extend_soak),
             ask=tried_again(releases.ask_for_approval),
-            wait_for_person=self._wait_for_person,
+            wait_for_person=partial(asking.wait_for_person, door=self._door()),
             bake=tried_again(releases.begin_bake),
             promote=tried_again(releases.promote),
             give_up=tried_again(releases.give_up),
@@ -86,21 +86,19 @@ class Conductor:
     async def _close_older_runs(self, _release_id: str) -> None:
         self._prefect.close_others(self._run)
 
-    async def _wait_for_person(
-        self, record: ReleaseRecord, *, what: str, fence: int
-    ) -> ReleaseRecord:
-        """`tasks.approvals.wait_for_person`, with the forms in memory."""
-        name = await tried_again(approvals.name_question)(record.id, what=what)
-        question = f"{what}: {name}"
-        given = self._prefect.stored_answer(record.id, question)
-        form = None if given is None else approvals._read_form(what, given)
-        if form is not None:
-            handed: ReleaseRecord = await tried_again(approvals.hand_in)(record, form, fence=fence)
-            return handed
-        record = await self._goes("wait", record, fence, "a form is shown in Prefect")
-        if isinstance(decide(record), WaitForHuman):
-            raise Suspended(question)
-        return record
+    def _door(self) -> asking.Door:
+        """The forms are in memory."""
+        return asking.Door(
+            run_id=lambda: self._run.id,
+            name_question=tried_again(approvals.name_question),
+            stored_answer=self._stored_answer,
+            hand_in=tried_again(approvals.hand_in),
+            announce_form=tried_again(approvals.announce_form),
+            show_form=_suspended,
+        )
+
+    async def _stored_answer(self, release_id: str, question: str) -> Any:
+        return self._prefect.stored_answer(release_id, question)
 
     async def _sleep(self, record: ReleaseRecord, *, fence: int, reason: str) -> ReleaseRecord:
         """`tasks.sleep.sleep`, with the form in memory."""
@@ -127,6 +125,11 @@ async def _refused(refusal: ControlRefused, release_id: str) -> State[Any]:
     if refusal.code == "release_changed":
         return endings.end(await tried_again(releases.read_release)(release_id))
     return await endings.refused(refusal, release_id)
+
+
+async def _suspended(_record: object, question: str, *, what: str, **_page: object) -> None:
+    """Leave as behind Prefect's form, which is begun anew by its answer."""
+    raise Suspended(f"{what}: {question}")
 
 
 async def _shown(*_shown: object) -> None:

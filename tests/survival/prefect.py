@@ -146,7 +146,7 @@ class MemoryPrefect(PrefectApi):
         """A person fills in the form: the answer is kept, and the run begins again."""
         if run.form is None:
             raise LookupError(f"{run.id} shows no form")
-        run.answers[run.form] = value
+        run.answers[run.form.partition(": ")[2]] = value
         self.start_later(run)
 
     def stored_answer(self, release_id: str, question: str) -> dict[str, Any] | None:
