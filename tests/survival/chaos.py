@@ -29,6 +29,7 @@ class Chaos(Effects):
 
     async def carry_out(self, label: str, deed: Callable[[], Awaitable[T]]) -> T:
         """Do it; whatever strikes it is drawn beforehand, so that a seed says all."""
+        await PROCESS.get().goes_on()
         self.seen.append(label)
         strikes = not self.calm and self.rng.random() < self.share
         if not strikes:
@@ -59,7 +60,7 @@ class Chaos(Effects):
                 process.kill()
                 await asyncio.Event().wait()
             case Harm.FREEZE:
-                await asyncio.sleep(self.rng.uniform(1, _LONGEST_FREEZE_SECONDS))
+                await process.freeze(self.rng.uniform(1, _LONGEST_FREEZE_SECONDS))
             case Harm.LOSE:
                 raise Lost(self.log[-1])
             case Harm.FAIL:

@@ -49,6 +49,7 @@ class Process:
         self.name = name
         self.alive = True
         self.commits_fail = 0
+        self.frozen_until = 0.0
         self._task: asyncio.Task[Any] | None = None
 
     def __repr__(self) -> str:
@@ -68,6 +69,24 @@ class Process:
         if self.commits_fail:
             self.commits_fail -= 1
             raise StoreUnavailable(f"{self.name}: the store was gone at the commit")
+
+    async def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT so much later: none of its tasks does anything meanwhile."""
+        self.frozen_until = asyncio.get_running_loop().time() + seconds
+        await self.thawed()
+
+    async def thawed(self) -> None:
+        """What each of its tasks waits for before it touches anything."""
+        if self.frozen_until:
+            left = self.frozen_until - asyncio.get_running_loop().time()
+            if left > 0:
+                await asyncio.sleep(left)
+
+    async def goes_on(self) -> None:
+        """The same before an effect; none comes of a dead process."""
+        await self.thawed()
+        if not self.alive:
+            await asyncio.Event().wait()
 
     def kill(self) -> None:
         """`kill -9`: what its `finally` blocks try reaches nobody."""
@@ -89,6 +108,7 @@ class Effects:
 
     async def carry_out(self, label: str, deed: Callable[[], Awaitable[T]]) -> T:
         """Do it, with whatever happens to its process right before or after."""
+        await PROCESS.get().goes_on()
         number = len(self.seen)
         self.seen.append(label)
         await self._pass(number, Edge.BEFORE)
@@ -107,7 +127,7 @@ class Effects:
                 process.kill()
                 await asyncio.Event().wait()
             case Harm.FREEZE:
-                await asyncio.sleep(fault.frozen_seconds)
+                await process.freeze(fault.frozen_seconds)
             case Harm.LOSE:
                 raise Lost(self.struck)
             case Harm.FAIL:

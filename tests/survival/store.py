@@ -53,6 +53,8 @@ class MemoryDatabase(Database):
     @asynccontextmanager
     async def _transaction(self, *, write: bool) -> AsyncIterator[Tx]:
         process = PROCESS.get(None)
+        if process is not None:
+            await process.thawed()
         if process is not None and not process.alive:
             raise StoreUnavailable(f"{process.name} is dead")
         tx = Tx(cast("AsyncConnection", self.door))

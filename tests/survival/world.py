@@ -1,8 +1,8 @@
 """A whole Grayscale in one event loop and virtual time: store, leaders, a worker, Prefect, people.
 
-Real: the control plane on its real tables (SQLite in memory), the admin application, the leader's
-lease, watcher, rollback carrier, reconciler and outbox, the judge, the notices' delivery, and the
-conductor (tests.survival.conductor). Stood in for: the relay worker's proxying (it counts made-up
+Real: the control plane on its real tables (SQLite in memory), the admin application, the leader
+with all that it does, the judge, the notices' delivery, and the conductor
+(tests.survival.conductor). Stood in for: the relay worker's proxying (it counts made-up
 requests and acknowledges splits), Prefect's server, the receivers of notices, people.
 """
 
@@ -12,14 +12,14 @@ import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from grayscale.errors import GrayscaleError, StoreError
+from grayscale.errors import StoreError
 from grayscale.notices.delivery import Delivery
 from grayscale.notices.seam import Notice, NoticeError
 from grayscale.plan import Plan, plan_from_mapping
@@ -30,10 +30,9 @@ from grayscale.plane.bootstrap import first_start
 from grayscale.plane.plane import Plane
 from grayscale.relay.admin.app import admin_app
 from grayscale.relay.brake import PAGE_BYTES, Brake
-from grayscale.relay.leader.lead import Lease
+from grayscale.relay.leader.leader import SideJob
 from grayscale.relay.leader.outbox import StoreOutbox
 from grayscale.relay.leader.reconciler import Reconciler
-from grayscale.relay.leader.watch import RollbackCarrier, Watcher
 from grayscale.relay.runtime import Runtime
 from grayscale.settings import Settings, settings_from
 from grayscale.testing.clock import FakeClock
@@ -41,6 +40,7 @@ from grayscale.traffic.counters import Cell, CellKey, Cells
 from grayscale.traffic.snapshot import Snapshot
 from tests.survival.conductor import Conductor
 from tests.survival.invariants import Witness
+from tests.survival.leading import Heeded, StruckLeader
 from tests.survival.prefect import MemoryPrefect, Run
 from tests.survival.processes import Effects, Lost, Process
 from tests.survival.store import MemoryDatabase, at_once, empty_store
@@ -211,46 +211,14 @@ class World:
         return await Conductor(run, self.prefect, wire).main()
 
     async def _lead(self, name: str) -> None:
-        lease = Lease(self.plane, name)
-        while True:
-            try:
-                if lease.held or await lease.try_take():
-                    await self._watch(lease)
-            except StoreError:
-                pass  # as the real leader: the next look is due
-            await self.clock.sleep(LOOK_SECONDS)
+        await StruckLeader(self.plane, name, self._jobs, self.effects, LOOK_SECONDS).run()
 
-    async def _watch(self, lease: Lease) -> None:
-        """What `grayscale.relay.leader.leader.Leader` does, look by look."""
-        watcher, carrier = Watcher(self.plane), RollbackCarrier(self.plane)
-        fenced = replace(self.plane, permit=lease.prove)
-        reconciler = Reconciler(fenced, self.prefect)
+    def _jobs(self, plane: Plane) -> tuple[SideJob, ...]:
         delivery = Delivery(
-            StoreOutbox(fenced), {"webhook": self.inbox}, self.clock,
-            jitter=random.Random(0),
-        )  # fmt: skip
-        before = self.clock.monotonic()
-
-        async def look() -> bool:
-            nonlocal before
-            now = self.clock.monotonic()
-            async with self.plane.write() as tx:
-                if not await lease.beat(tx):
-                    return False
-                await watcher.tick(tx)
-                await carrier.tick(tx, now - before)
-            before = now
-            return True
-
-        while lease.held:
-            try:
-                if not await self.effects.carry_out("look", look):
-                    return
-                await reconciler.run_once()
-                await delivery.run_once()
-            except* GrayscaleError:
-                pass  # the real leader says so in its log; the next look is due
-            await self.clock.sleep(LOOK_SECONDS)
+            StoreOutbox(plane), {"webhook": self.inbox}, self.clock, jitter=random.Random(0)
+        )
+        jobs = (delivery.run_once, Reconciler(plane, self.prefect).run_once)
+        return tuple(Heeded(job, self.unforeseen.append) for job in jobs)
 
     async def _work(self) -> None:
         """A relay worker: it runs the newest state that it has heard of, and counts."""

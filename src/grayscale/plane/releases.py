@@ -103,6 +103,8 @@ async def record(plane: Plane, tx: Tx, release: Document) -> ReleaseRecord:
     )
     until = asleep_until(view, plane.clock.now())
     leased = view.conductor.flow_run_id is not None or until is not None
+    if leased and until is None:
+        return view
     changes = {"asleep_until": until} if leased else {"lease_left_seconds": None}
     return view.model_copy(update={"conductor": view.conductor.model_copy(update=changes)})
 

@@ -30,8 +30,16 @@ class Leader:
     plane asks in every transaction whether this worker still leads.
     """
 
-    def __init__(self, plane: Plane, worker_id: str, side_jobs: MakeJobs) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        worker_id: str,
+        side_jobs: MakeJobs,
+        *,
+        look_every_seconds: float = TICK_SECONDS,
+    ) -> None:
         self._plane = plane
+        self._look_every_seconds = look_every_seconds
         self._lease = Lease(plane, worker_id)
         self._side_jobs = side_jobs(replace(plane, permit=self._lease.prove))
         self._ticks = 0
@@ -41,7 +49,7 @@ class Leader:
         try:
             while True:
                 await self._once()
-                await self._plane.clock.sleep(TICK_SECONDS)
+                await self._plane.clock.sleep(self._look_every_seconds)
         finally:
             await self._give_up()
 
@@ -62,7 +70,7 @@ class Leader:
                 if not await self._tick(watcher, carrier, now - before):
                     return
                 before = now
-                await self._plane.clock.sleep(TICK_SECONDS)
+                await self._plane.clock.sleep(self._look_every_seconds)
         finally:
             for job in jobs:
                 job.cancel()
@@ -81,7 +89,7 @@ class Leader:
             if self._ticks % _HOUSEKEEPING_EVERY_TICKS == 0:
                 await self._keep_house()
         except GrayscaleError as error:
-            _log.warning("leader: this look failed, the next one is due in 1 s: %s", error)
+            _log.warning("leader: this look failed, the next one is due soon: %s", error)
             watcher.forget_bans()
         return True
 
@@ -100,7 +108,7 @@ class Leader:
                 _log.warning("leader: %s", error)
             except Exception:  # noqa: BLE001 - the job's boundary: it may fail, but it does not end
                 _log.exception("leader: a side job failed, and is begun again")
-            await self._plane.clock.sleep(TICK_SECONDS)
+            await self._plane.clock.sleep(self._look_every_seconds)
 
     async def _give_up(self) -> None:
         try:
