@@ -173,4 +173,8 @@ def _gate_evidence(state: JudgeState, one: Weighed) -> dict[str, Any]:
                 "all": candidate - entered[slot + 3],
             },
         },
+        "total": {
+            "stable": {"bad": stable_bad, "all": stable},
+            "candidate": {"bad": candidate_bad, "all": candidate},
+        },
     }
