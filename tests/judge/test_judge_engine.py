@@ -397,6 +397,8 @@ GOOD = an_interval(2, Arm(9, 1, answers(8), {500: 1}), Arm(9, 0, answers(9)))
         (cast("Interval", None), "interval: None is no Interval"),
         (replace(GOOD, stable=Arm(9, 0, cast("Any", None))), "stable.latency_counts: None cannot"),
         (replace(GOOD, stable=Arm(9, 0, cast("Any", [None] * BUCKETS))), "stable.latency_counts: c"),
+        (replace(GOOD, stable=Arm(9, 0, cast("Any", {1: 2}))), "stable.latency_counts: {1: 2} are no"),
+        (replace(GOOD, stable=Arm(9, 0, answers(10**6))), "stable: 0 errors and 1000000 answers of 9"),
         (replace(GOOD, stable=Arm(9, by_code=cast("Any", [500]))), "stable.by_code: [500] cannot"),
         (replace(GOOD, stable=Arm(9, signals=cast("Any", {"refusal": 1}))), "interval 2 cannot"),
         (replace(GOOD, stable=Arm(10**400)), "is no count"),

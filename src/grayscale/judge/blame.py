@@ -83,9 +83,9 @@ class Recent(NamedTuple):
 
         Where callers stick to a version, one of them may be what is beyond the limit: there
         `sticky`, the evidence of the gates that compare callers, must point the same way.
-        What only shows at full weight leaves stable next to none. There its own requests, since
-        then, must be much likelier at its past rate than at the candidate's; or, if the candidate
-        is beyond the plan's limit, a few of them must have had no failure at all.
+        What only shows at full weight leaves stable next to none. There it must be much likelier
+        that stable is as it was and the candidate sick alone, than that both are; or, if the
+        candidate is beyond the plan's limit, a few of stable's must have had no failure at all.
         """
         suspected, apart = state.gates[at].suspected, self.gates.apart[self.gates.slots[at]]
         if suspected is None:
@@ -96,10 +96,10 @@ class Recent(NamedTuple):
             limit = state.settings.error_threshold_percent / 100
             seen = self.now.seconds - suspected.seconds >= _WELL_SECONDS
             few = counts.stable >= _WELL_REQUESTS and not counts.stable_bad
-            return _looks_well(counts, past) or (seen and few and counts.candidate_rate > limit)
+            return _only_candidate(counts, past) or (seen and few and counts.candidate_rate > limit)
         if sticky is not None:
             return sticky >= _POINTS_THE_SAME_WAY
-        return relative_e_value(counts) >= _SURE or _looks_well(counts, past)
+        return relative_e_value(counts) >= _SURE or _only_candidate(counts, past)
 
     def other_split(self, weight_percent: float) -> bool:
         """Whether the requests surely follow another split than the intended one."""
@@ -137,14 +137,24 @@ def history_rate(gates: GateSet, state: JudgeState) -> float | None:
     return min(max(2 * errors / requests, state.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)
 
 
-def _looks_well(counts: Counts, past: Counts) -> bool:
-    """Whether stable's own counts are much likelier at its past rate than at the candidate's."""
+def _only_candidate(counts: Counts, past: Counts) -> bool:
+    """Whether stable at its past rate, and the candidate sick alone, is much likelier than both.
+
+    A ratio of likelihoods: each at its own rate, against the one rate that fits both best.
+    """
+    stable_bad, stable, candidate_bad, candidate = counts
     usual = min(max(past.stable_rate, 0.001), 0.5)
-    shared = min(max(counts.candidate_rate, usual), 0.999)
-    good = counts.stable - counts.stable_bad
-    log_ratio = counts.stable_bad * math.log(usual / shared)
-    log_ratio += good * math.log((1 - usual) / (1 - shared))
-    return log_ratio >= math.log(_SURE)
+    apart = _log_likelihood(stable_bad, stable, usual)
+    apart += _log_likelihood(candidate_bad, candidate, counts.candidate_rate)
+    bad, requests = stable_bad + candidate_bad, stable + candidate
+    together = _log_likelihood(bad, requests, max(bad / max(requests, 1), usual))
+    return counts.candidate_rate > usual and apart - together >= math.log(_SURE)
+
+
+def _log_likelihood(bad: int, requests: int, rate: float) -> float:
+    """Of so many bad ones, each with this chance."""
+    good = requests - bad
+    return (bad * math.log(rate) if bad else 0.0) + (good * math.log(1 - rate) if good else 0.0)
 
 
 def _place_before(marks: tuple[Mark, ...], seconds: float) -> int:

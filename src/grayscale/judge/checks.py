@@ -6,6 +6,7 @@ import math
 import operator
 from array import array
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -27,6 +28,7 @@ _COUNTS = (
 )
 _WHOLE = {int}
 _MOST = 10**15
+_LONGEST_SECONDS, _A_FEW = 600.0, 100  # how long a request may take; some when there are none now
 _counts_of = attrgetter(*_COUNTS)
 
 
@@ -54,9 +56,10 @@ def _checked(state: JudgeState, interval: Interval) -> tuple[Sides, Sides]:
     _check_number("step_seconds", interval.step_seconds, math.inf)
     _check_number("weight_percent", interval.weight_percent, 100)
     stable, candidate = _side("stable", interval.stable), _side("candidate", interval.candidate)
-    # Answers to what stable was asked before the release may come in it; failures are told at once.
-    _check_ends("stable", stable, state.open_stable, answers=0)
-    _check_ends("candidate", candidate, state.open_candidate, answers=candidate.answers or 0)
+    # What stable was asked before the release is answered in it; the candidate was asked nothing.
+    before = stable.arm.requests * _LONGEST_SECONDS / max(interval.seconds, 1.0)
+    _check_ends("stable", stable, state.open_stable, unseen=int(before) + _A_FEW)
+    _check_ends("candidate", candidate, state.open_candidate, unseen=0)
     everything = (stable, candidate)
     if interval.independent is None:
         return everything, everything
@@ -100,17 +103,19 @@ def _in_whole_numbers(name: str, arm: Arm) -> Arm:
     return replace(arm, **found)
 
 
-def _check_ends(name: str, side: Side, still_open: int, *, answers: int) -> None:
-    """No more requests can end than there are."""
-    errors = side.arm.errors
+def _check_ends(name: str, side: Side, still_open: int, *, unseen: int) -> None:
+    """No more requests can fail than there are, nor end, but for those begun `unseen`."""
+    answers, errors = side.answers or 0, side.arm.errors
     possible = side.arm.requests + still_open
-    if errors + answers > possible:
+    if errors > possible or errors + answers > possible + unseen:
         raise JudgeInputError(
             f"{name}: {errors} errors and {answers} answers of {possible} requests"
         )
 
 
 def _histogram(name: str, counts: Sequence[int]) -> Histogram:
+    if isinstance(counts, Mapping | AbstractSet):
+        raise JudgeInputError(f"{name}: {counts!r} are no counts by bucket")
     if len(counts) != BUCKETS:
         raise JudgeInputError(f"{name} has {len(counts)} buckets instead of {BUCKETS}")
     try:
@@ -118,7 +123,7 @@ def _histogram(name: str, counts: Sequence[int]) -> Histogram:
     except (TypeError, OverflowError):
         raise JudgeInputError(f"{name}: counts are whole numbers from 0") from None
     total = sum(counts)
-    if type(total) is not int:  # whole numbers of another kind, such as NumPy's
+    if type(total) is not int or not isinstance(counts, list | tuple):  # NumPy's, say
         counts, total = whole, sum(whole)
     if total > _MOST:
         raise JudgeInputError(f"{name}: {total} answers are more than can be")
