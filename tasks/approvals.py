@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
 from prefect.client.schemas.objects import FlowRunInput
-from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.input.actions import afilter_flow_run_input
 from pydantic import Field, ValidationError
@@ -23,7 +22,7 @@ from grayscale.release.record import ReleaseRecord
 from tasks.house import relay, relay_task
 from tasks.pages import approval_page, pause_page
 from tasks.releases import act
-from tasks.runs import runs_of
+from tasks.runs import runs_of, suspend_behind
 
 _PAGE = 100
 # The relay's deadline is the one that counts; Prefect's is only there to clear the list one day.
@@ -100,10 +99,10 @@ async def show_form(record: ReleaseRecord, question: str, *, what: str, preface:
         minutes, page = record.plan.approval.timeout_minutes, approval_page(record)
     else:
         minutes, page = record.plan.pause.timeout_minutes, pause_page(record)
-    await asuspend_flow_run(
-        wait_for_input=_FORMS[what].with_initial_data(description=preface + page),
+    await suspend_behind(
+        _FORMS[what].with_initial_data(description=preface + page),
         key=f"{question}-{time.time_ns()}",  # Prefect shows a key once: each form has its own
-        timeout=int(minutes * 60) + _CLEARED_AFTER_SECONDS,
+        timeout_seconds=int(minutes * 60) + _CLEARED_AFTER_SECONDS,
     )
 
 

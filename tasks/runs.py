@@ -12,6 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
+from prefect.flow_runs import asuspend_flow_run
+from prefect.input import RunInput
 from prefect.states import Cancelled, Completed
 
 from grayscale.release.record import ReleaseRecord
@@ -81,6 +83,21 @@ async def close_older_runs(release_id: str) -> None:
     finds out at its next call that its fence is outdated.
     """
     await _close(release_id, [StateType.PAUSED, StateType.RUNNING])
+
+
+async def suspend_behind(form: type[RunInput], *, key: str, timeout_seconds: int) -> None:
+    """Show a form and end this process: leaves by Prefect's own exception.
+
+    Returns where this run is over in Prefect's list already, because the next one, which did not
+    wait for the form to be there, has closed it: then the relay says so at our next call.
+    """
+    try:
+        await asuspend_flow_run(wait_for_input=form, key=key, timeout=timeout_seconds)
+    except RuntimeError:  # all that Prefect says of it
+        async with get_client() as prefect:
+            state = (await prefect.read_flow_run(UUID(this_run_id()))).state
+        if state is None or not state.is_final():
+            raise
 
 
 async def runs_of(release_id: str) -> list[UUID]:

@@ -10,7 +10,6 @@ import time
 from typing import Any, Literal
 
 from prefect.client.schemas.objects import FlowRunInput
-from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.input.actions import adelete_flow_run_input, afilter_flow_run_input
 from prefect.logging import get_run_logger
@@ -23,7 +22,7 @@ from grayscale.release.sleeping import is_asleep
 from tasks.house import relay, relay_task
 from tasks.pages import sleep_page
 from tasks.releases import act
-from tasks.runs import name_run, runs_of, this_run_id
+from tasks.runs import name_run, runs_of, suspend_behind, this_run_id
 
 _PAGE = 100
 # The relay's deadline is the one that counts. Past Prefect's own the run fails, and is replaced.
@@ -48,10 +47,10 @@ async def sleep(record: ReleaseRecord, *, fence: int, reason: str) -> ReleaseRec
     if not is_asleep(record) or record.waiting_run_id != this_run_id():
         return record
     await name_run(record)
-    await asuspend_flow_run(
-        wait_for_input=SleepForm.with_initial_data(description=sleep_page(record)),
+    await suspend_behind(
+        SleepForm.with_initial_data(description=sleep_page(record)),
         key=f"{_form_name(record.id)}{time.time_ns()}",  # Prefect shows a key once
-        timeout=_CLEARED_AFTER_SECONDS,
+        timeout_seconds=_CLEARED_AFTER_SECONDS,
     )
     return record
 

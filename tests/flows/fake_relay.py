@@ -7,7 +7,7 @@ verdicts, absences, and what people do meanwhile.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -50,6 +50,7 @@ class FakeRelay(LoopbackServer):
         self.away_for = 0
         self.refuse: dict[str, Refusal] = {}
         self.before: dict[str, Callable[[], None]] = {}
+        self.after: dict[str, Callable[[], Awaitable[object]]] = {}  # done, and not answered yet
         self.versions: list[dict[str, Any]] = []
         self.fence = 0
         self.conductor: str | None = None
@@ -69,6 +70,8 @@ class FakeRelay(LoopbackServer):
             body = {"error": {"code": refusal.code, "message": f"no: {refusal.code}"}}
             exchange.answer_json(refusal.status, body)
             return
+        if self.calls and self.calls[-1] in self.after:
+            await self.after.pop(self.calls[-1])()
         exchange.answer_json(status, body)
 
     def _answer(self, exchange: Exchange) -> tuple[int, Any]:

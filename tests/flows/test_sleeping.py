@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import State as RunState
+from prefect.states import Completed
 
 from flows.release import release
 from grayscale.prefect_api import PrefectApi
@@ -65,6 +68,42 @@ async def test_a_release_that_moved_on_is_not_left_alone(relay: FakeRelay, run: 
     asleep = await run(release, plan=PLAN)
     assert (asleep.state_name, asleep.name) == ("Suspended", "v2 · paused at 10 %")
     assert effects(relay)[-2:] == ["sleep", "wait"]
+
+
+async def test_a_decision_before_the_form_is_there_is_carried_out(
+    relay: FakeRelay, run: Run
+) -> None:
+    """What is decided between the relay's yes and the form finds a conductor: the next one."""
+
+    async def decide() -> None:
+        relay.pause()
+
+    relay.after["sleep"] = decide
+    asleep = await run(release, plan=PLAN)
+    assert (asleep.state_name, relay.there.state) == ("Suspended", State.PAUSED)
+    following = await run(release, release_id=relay.release_id)
+    assert (following.state_name, following.name) == ("Suspended", "v2 · paused at 10 %")
+    assert (await read(asleep)).state_name == "Superseded"
+
+
+@pytest.mark.parametrize(("verb", "approval"), [("sleep", {}), ("wait", {"before_steps": [10]})])
+async def test_who_shows_a_form_too_late_stays_superseded(
+    relay: FakeRelay, run: Run, verb: str, approval: dict[str, Any]
+) -> None:
+    """The next run may be there before the form is: no form is shown whose answer says nothing."""
+
+    async def the_next_run_goes_on() -> None:
+        relay.fence += 1
+        superseded: RunState[Any] = Completed(name="Superseded")
+        async with get_client() as prefect:
+            run_id = UUID(relay.there.waiting_run_id or "")
+            await prefect.set_flow_run_state(run_id, superseded, force=True)
+
+    relay.after[verb] = the_next_run_goes_on
+    late = await run(release, plan={**PLAN, "approval": approval})
+    assert (late.state_name, late.state_type) == ("Superseded", "COMPLETED")
+    assert relay.calls[-1] == verb  # the second one: it is refused
+    assert relay.calls.count(verb) == 2
 
 
 async def test_a_relay_that_is_away_is_told_again(relay: FakeRelay, run: Run) -> None:

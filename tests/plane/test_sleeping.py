@@ -181,6 +181,24 @@ async def test_a_persons_decision_wakes_it(night: Night, deed: str) -> None:
     assert await night.called()
 
 
+@pytest.mark.parametrize("deed", ["pause", "promote", "guard"])
+async def test_what_happens_before_the_form_is_there_wakes_it(night: Night, deed: str) -> None:
+    """After the relay's yes the conductor's run goes on for a moment: that hides nothing."""
+    await night.begin()
+    await night.sleep()
+    night.prefect.put(RUN, "RUNNING")
+    assert not await night.called()
+    if deed == "pause":
+        await night.says(people.pause, at_stable=False, note="")
+    elif deed == "promote":
+        await night.says(people.promote, full=True, note="")
+    else:
+        await night.guard_acts()
+        await night.seconds(2)
+        night.prefect.put(RUN, "PAUSED", form=True)
+    assert await night.called()
+
+
 async def test_the_guard_acts_while_it_sleeps(night: Night) -> None:
     """The relay carries the rollback to its end alone; a run is called to report it."""
     await night.begin()

@@ -8,6 +8,7 @@ on.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 from pathlib import Path
@@ -24,8 +25,8 @@ _LOOK_SECONDS = 0.2
 _PREFETCH_SECONDS = 5
 
 
-async def conduct(app_dir: Path, home: Path) -> None:
-    """Deploy once Prefect answers, then run flows until ended."""
+async def conduct(app_dir: Path, home: Path, *, limit: int | None = None) -> None:
+    """Deploy once Prefect answers, then run flows until ended, at most `limit` at once."""
     project = read_project(app_dir / "prefect.yaml")
     await asyncio.wait_for(_server_is_ready(os.environ["PREFECT_API_URL"]), _SERVER_SECONDS)
     async with get_client() as client:
@@ -36,7 +37,7 @@ async def conduct(app_dir: Path, home: Path) -> None:
     if abandoned:
         print(f"{abandoned} flow runs died with the last worker", flush=True)  # noqa: T201
     worker = ProcessWorker(
-        work_pool_name=POOL, name="conductors", prefetch_seconds=_PREFETCH_SECONDS
+        work_pool_name=POOL, name="conductors", prefetch_seconds=_PREFETCH_SECONDS, limit=limit
     )
     await worker.start()
 
@@ -52,5 +53,13 @@ async def _server_is_ready(api_url: str) -> None:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="grayscale.up.conductors")
+    parser.add_argument("--limit", type=int, help="flow processes at once")
+    app_dir, home = Path(os.environ["GRAYSCALE_APP_DIR"]), Path(os.environ["PREFECT_HOME"])
+    asyncio.run(conduct(app_dir, home, limit=parser.parse_args().limit))
+
+
 if __name__ == "__main__":
-    asyncio.run(conduct(Path(os.environ["GRAYSCALE_APP_DIR"]), Path(os.environ["PREFECT_HOME"])))
+    main()
