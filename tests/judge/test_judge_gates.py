@@ -29,7 +29,8 @@ from grayscale.judge.evidence import (
     split_e_value,
     tail_log_ratios,
 )
-from grayscale.judge.gates import OPTIONAL_GATES, gate_set, gates_of
+from grayscale.judge.gates import OPTIONAL_GATES, gates_of
+from grayscale.judge.layout import gate_set
 from grayscale.judge.state import Noise
 from grayscale.plan.parts import AnswerGates
 

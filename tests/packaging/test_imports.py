@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 JUDGE_MAY_IMPORT = {
-    "__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "itertools",
+    "__future__", "abc", "array", "bisect", "collections", "dataclasses", "enum", "functools", "itertools",
     "math", "operator", "typing", "grayscale.errors", "grayscale.judge",
 }  # fmt: skip
 WITHOUT_PREFECT = """

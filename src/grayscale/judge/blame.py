@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 from grayscale.judge.evidence import relative_e_value, split_e_value
-from grayscale.judge.gates import GateSet, HistoryGate, Shares
+from grayscale.judge.gates import HistoryGate, Shares
+from grayscale.judge.layout import GateSet
 from grayscale.judge.state import Counts, JudgeState, Mark, Totals, counts_in
 
 _SPACING_SECONDS = 5.0

@@ -11,17 +11,9 @@ from typing import NamedTuple
 
 from grayscale.judge.blame import Recent, history_rate, with_mark, worst_rate
 from grayscale.judge.checks import checked
-from grayscale.judge.gates import (
-    HEAD,
-    Counted,
-    Gate,
-    GateSet,
-    Given,
-    HistoryGate,
-    gate_set,
-    rate_of,
-)
+from grayscale.judge.gates import Gate, Given, HistoryGate, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
+from grayscale.judge.layout import HEAD, Counted, GateSet, gate_set
 from grayscale.judge.measures import Graded, Side, Sides, View
 from grayscale.judge.past import NO_PAST, Past
 from grayscale.judge.state import (

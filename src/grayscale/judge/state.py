@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
@@ -16,7 +15,7 @@ from grayscale.judge.values import Cause, Outcome, Rule, Settings, Verdict
 _MIN_PAIRS = 5
 _PRIOR_PAIRS = 4
 _LARGEST_SQUARE = 16.0
-_NO_HISTOGRAMS: Mapping[str, Past] = MappingProxyType({})
+_NO_HISTOGRAMS: Mapping[str, Past] = {}
 
 
 class Counts(NamedTuple):

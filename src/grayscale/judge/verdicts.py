@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from grayscale.judge import sentences
 from grayscale.judge.blame import Recent
-from grayscale.judge.gates import RULE, Gate, GateSet
+from grayscale.judge.gates import RULE, Gate
 from grayscale.judge.health import NEEDED_E_VALUE, below_limit, hanging, not_doubled
+from grayscale.judge.layout import GateSet
 from grayscale.judge.state import JudgeState, counts_in
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
