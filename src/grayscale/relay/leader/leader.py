@@ -104,9 +104,9 @@ class Leader:
         while True:
             try:
                 await job()
-            except GrayscaleError as error:
-                _log.warning("leader: %s", error)
-            except Exception:  # noqa: BLE001 - the job's boundary: it may fail, but it does not end
+            except* GrayscaleError as failed:
+                _log.warning("leader: %s", failed.exceptions[0])
+            except* Exception:  # noqa: BLE001 - the job's boundary: it may fail, but it does not end
                 _log.exception("leader: a side job failed, and is begun again")
             await self._plane.clock.sleep(self._look_every_seconds)
 
