@@ -112,4 +112,4 @@ def test_the_highest_rate_that_cannot_be_excluded(
 
 def test_durations_to_plan_with() -> None:
     """Nobody plans with seconds."""
-    assert [roughly(s) for s in (20, 2400, 10_800, 200_000)] == ["1 min", "40 min", "3 h", "2 days"]
+    assert [roughly(s) for s in (20, 2400, 10_800, 200_000)] == ["20 s", "40 min", "3 h", "2 days"]

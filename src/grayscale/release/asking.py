@@ -64,9 +64,11 @@ def at_most(failed: int, requests: int) -> float:
 
 
 def roughly(seconds: float) -> str:
-    """A duration to plan with: `40 min`, `3 h`, `2 days`."""
+    """A duration to plan with: `12 s`, `40 min`, `3 h`, `2 days`."""
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
     if seconds < 90 * 60:
-        return f"{max(round(seconds / 60), 1)} min"
+        return f"{round(seconds / 60)} min"
     hours = seconds / _SECONDS_PER_HOUR
     return f"{round(hours)} h" if hours < 48 else f"{round(hours / 24)} days"
 
