@@ -27,11 +27,11 @@ class Counted(NamedTuple):
 class GateSet:
     """All gates, what they count, and where the running totals of it are.
 
-    Gates that count the same have one slot of four totals. `always` are measures that have
-    something to count in every interval, `reading` those of a histogram or signal; `settling` are
-    slots of gates that a version's warm-up may mislead. The totals begin with those that are remembered for two minutes, `remembered` numbers: HEAD, the slots
-    of absolute gates, and `apart` for each of these the slot of what it counts among independent
-    requests alone.
+    `always` are measures that have something to count in every interval, `reading` those of a
+    histogram or signal. Gates that count the same have one slot of four totals; `settling` are
+    slots of gates that a version's warm-up may mislead. The first `remembered` totals are those
+    whose last two minutes are asked for: HEAD, the slots of absolute gates, and `apart` for each
+    of these the slot of what it counts among independent requests alone.
     """
 
     gates: tuple[Gate, ...]
