@@ -80,8 +80,7 @@ class Recent(NamedTuple):
         return stable >= _MIN_STABLE and bad > share * limit_rate * stable
 
     def candidate_to_blame(self, at: int, state: JudgeState, *, sticky: float | None) -> bool:
-        """Whether stable, since the suspicion began, was so much better that it is the candidate's
-        fault.
+        """Whether it is the candidate's fault: stable, since the suspicion began, was surely better.
 
         Where callers stick to a version, one of them may be what is beyond the limit: there
         `sticky`, the evidence of the gates that compare callers, must point the same way.
