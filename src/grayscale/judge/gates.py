@@ -246,7 +246,7 @@ def gates_of(settings: Settings) -> tuple[Gate, ...]:
     slow = _slow(settings.latency_threshold_ms)
     core = (
         RareGate("errors", 0.6, Failures(), told_late=True, always=True),
-        RareGate("callers", 0.6, Callers()),
+        RareGate("callers", 0.3, Callers()),
         ShapeGate("latency", 0.4, _past(LATENCY, 0.5, "slower"), settles=True),
         TailGate("p95", 0.2, _past(LATENCY, 0.95, "slower"), settles=True),
         LimitGate("error_limit", 0.05, AllFailures(), limit),
