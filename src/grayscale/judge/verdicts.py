@@ -9,49 +9,44 @@ from grayscale.judge.blame import Recent
 from grayscale.judge.gates import RULE, Gate
 from grayscale.judge.health import NEEDED_E_VALUE, below_limit, hanging, not_doubled
 from grayscale.judge.layout import GateSet
-from grayscale.judge.state import JudgeState, counts_in
+from grayscale.judge.state import Counts, JudgeState, counts_in
 from grayscale.judge.values import Cause, Interval, Outcome, Verdict
 
 _SUSPICION = 0.25  # of the evidence that makes harmful: more than that is not healthy either
 
 
 class Weighed(NamedTuple):
-    """A gate with the slot of its counts, what it says, and its part of the combined evidence.
+    """What all gates say together, which of them says most, and the numbers of each.
 
-    While the candidate is not to blame the e-value counts as 1.
+    `combined` is the weighted mean of the gates' e-values: an e-value, however they depend on each
+    other (Vovk & Wang, 2021).
     """
 
-    gate: Gate
-    slot: int
-    stake: float
-    e_value: float
-    blamed: bool
-    capital: float
+    combined: float
+    leading: int
+    gates: dict[str, Any]
+    rules_broken: list[str]
 
 
 def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent) -> Verdict:
-    """The verdict on what the state has learnt, this interval included.
-
-    The evidence is the weighted mean of the gates' e-values: an e-value, however they depend on
-    each other (Vovk & Wang, 2021).
-    """
-    weighed = _all_weighed(state, gates, recent)
-    combined = sum([one.capital for one in weighed])
+    """The verdict on what the state has learnt, this interval included."""
+    weighed = _weighed(state, gates, recent)
+    combined = weighed.combined
     absolute, relative = below_limit(state.health), not_doubled(state.health)
     healthy = max(absolute, relative)
-    evidence = _evidence(state, weighed, combined, healthy)
+    evidence = _evidence(state, weighed, healthy)
     if combined * state.settings.alpha >= 1:
-        leading = max(weighed, key=lambda one: one.capital)
-        sentence = sentences.harmful(state, leading.gate, leading.slot, combined)
+        gate, slot = gates.gates[weighed.leading], gates.slots[weighed.leading]
+        sentence = sentences.harmful(state, gate, slot, combined)
         return Verdict(Outcome.HARMFUL, Cause.CANDIDATE, sentence, evidence)
     obstacle = _split_or_upstream(state, interval, gates, recent)
     if obstacle is not None:
         cause, sentence = obstacle
         return Verdict(Outcome.INCONCLUSIVE, cause, sentence, evidence)
-    lacking = _lacking(state, gates, combined, healthy)
+    failures = state.in_step(gates.slots[gates.place["errors"]])
+    lacking = _lacking(state, gates, failures, combined, healthy)
     if lacking is not None:
         return Verdict(Outcome.INCONCLUSIVE, Cause.NOT_ENOUGH_DATA, lacking, evidence)
-    failures = state.in_step(gates.slots[gates.place["errors"]])
     sentence = sentences.healthy(state, failures, absolute, relative)
     return Verdict(Outcome.HEALTHY, None, sentence, evidence)
 
@@ -62,12 +57,14 @@ def stale(interval: Interval) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, Cause.STALE_METRICS, sentence, {})
 
 
-def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weighed]:
+def _weighed(state: JudgeState, gates: GateSet, recent: Recent) -> Weighed:
     """The gates that have ever had something to say, and all of the plan's.
 
-    Relative evidence blames by itself; absolute evidence does after a comparison.
+    Relative evidence blames by itself; absolute evidence does after a comparison. While the
+    candidate is not to blame its e-value counts as 1.
     """
-    found = []
+    combined = most = 0.0
+    leading, found, broken = 0, {}, []
     for at, (process, stake, _, _) in enumerate(state.gates):
         gate = gates.gates[at]
         if stake is None and not gate.of_plan:
@@ -75,8 +72,39 @@ def _all_weighed(state: JudgeState, gates: GateSet, recent: Recent) -> list[Weig
         share, e_value = stake or 0.0, process.value
         blamed = not gate.absolute or e_value <= 1 or _to_blame(state, gates, recent, at)
         capital = share * e_value if blamed else share
-        found.append(Weighed(gate, gates.slots[at], share, e_value, blamed, capital))
-    return found
+        combined += capital
+        if capital > most:
+            most, leading = capital, at
+        if gate.of_plan and blamed and e_value * state.settings.alpha >= 1:
+            broken.append(gate.name[len(RULE) :])
+        found[gate.name] = {
+            "e_value": e_value,
+            "blamed": blamed,
+            "share": share,
+            "limit_percent": None if gate.limit_rate is None else gate.limit_rate * 100,
+            **_counted(state, gates.slots[at]),
+        }
+    return Weighed(combined, leading, found, broken)
+
+
+def _counted(state: JudgeState, slot: int) -> dict[str, Any]:
+    """What a gate has counted in the release, and in this step."""
+    entered = state.entered_totals
+    stable_bad, stable, candidate_bad, candidate = state.totals[slot : slot + 4]
+    return {
+        "measured": stable > 0 or candidate > 0,
+        "step": {
+            "stable": {"bad": stable_bad - entered[slot], "all": stable - entered[slot + 1]},
+            "candidate": {
+                "bad": candidate_bad - entered[slot + 2],
+                "all": candidate - entered[slot + 3],
+            },
+        },
+        "total": {
+            "stable": {"bad": stable_bad, "all": stable},
+            "candidate": {"bad": candidate_bad, "all": candidate},
+        },
+    }
 
 
 def _to_blame(state: JudgeState, gates: GateSet, recent: Recent, at: int) -> bool:
@@ -112,7 +140,9 @@ def _split_or_upstream(
     return None
 
 
-def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float) -> str | None:
+def _lacking(
+    state: JudgeState, gates: GateSet, failures: Counts, combined: float, healthy: float
+) -> str | None:
     """The evidence that is still missing, as a sentence."""
     if state.health.resolved < state.settings.min_requests:
         return sentences.too_few(state)
@@ -121,7 +151,6 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
     for at in gates.rules:
         if not any(counts_in(gates.slots[at], state.totals)):
             return sentences.unmeasured(state, gates.gates[at])
-    failures = state.in_step(gates.slots[gates.place["errors"]])
     if combined * state.settings.alpha >= _SUSPICION:
         return sentences.suspicious(state, failures, combined)
     for at in gates.absolute:
@@ -135,47 +164,15 @@ def _lacking(state: JudgeState, gates: GateSet, combined: float, healthy: float)
     return sentences.not_excluded(state, failures) if healthy < NEEDED_E_VALUE else None
 
 
-def _evidence(
-    state: JudgeState, weighed: list[Weighed], combined: float, healthy: float
-) -> dict[str, Any]:
+def _evidence(state: JudgeState, weighed: Weighed, healthy: float) -> dict[str, Any]:
     """All numbers behind a verdict, as JSON."""
-    needed = 1 / state.settings.alpha
     return {
-        "e_value": combined,
-        "needed_e_value": needed,
+        "e_value": weighed.combined,
+        "needed_e_value": 1 / state.settings.alpha,
         "health_e_value": healthy,
         "needed_health_e_value": NEEDED_E_VALUE,
         "candidate_requests": state.health.resolved,
         "needed_requests": state.settings.min_requests,
-        "rules_broken": [
-            one.gate.name[len(RULE) :]
-            for one in weighed
-            if one.gate.of_plan and one.blamed and one.e_value >= needed
-        ],
-        "gates": {one.gate.name: _gate_evidence(state, one) for one in weighed},
-    }
-
-
-def _gate_evidence(state: JudgeState, one: Weighed) -> dict[str, Any]:
-    gate, slot, share, e_value, blamed, _ = one
-    limit_rate = gate.limit_rate
-    totals, entered = state.totals, state.entered_totals
-    stable_bad, stable, candidate_bad, candidate = totals[slot : slot + 4]
-    return {
-        "e_value": e_value,
-        "blamed": blamed,
-        "measured": stable > 0 or candidate > 0,
-        "share": share,
-        "limit_percent": None if limit_rate is None else limit_rate * 100,
-        "step": {
-            "stable": {"bad": stable_bad - entered[slot], "all": stable - entered[slot + 1]},
-            "candidate": {
-                "bad": candidate_bad - entered[slot + 2],
-                "all": candidate - entered[slot + 3],
-            },
-        },
-        "total": {
-            "stable": {"bad": stable_bad, "all": stable},
-            "candidate": {"bad": candidate_bad, "all": candidate},
-        },
+        "rules_broken": weighed.rules_broken,
+        "gates": weighed.gates,
     }
