@@ -54,6 +54,31 @@ async def test_a_handover_is_no_mistake_of_a_side_job(
     assert "a side job failed" not in said
 
 
+async def test_a_job_that_fails_as_it_is_cancelled_is_not_begun_again(
+    plane: Plane, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A group of tasks tells of a failure instead of the cancellation; the leader ends all the same."""
+    begun = asyncio.Event()
+
+    async def fails_in_the_end() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await _lost()
+
+    async def job() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails_in_the_end())
+
+    leading = asyncio.create_task(Leader(plane, "w", lambda _: (job,)).run())
+    async with asyncio.timeout(20):
+        await begun.wait()
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+    assert caplog.text.count("leader: another worker leads by now") == 1
+
+
 async def test_a_mistake_of_a_side_job_is_told_whole(
     plane: Plane, caplog: pytest.LogCaptureFixture
 ) -> None:

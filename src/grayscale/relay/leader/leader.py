@@ -101,7 +101,9 @@ class Leader:
             await idempotency.forget_old(tx, now=now)
 
     async def _repeat(self, job: Callable[[], Awaitable[object]]) -> None:
-        while True:
+        me = asyncio.current_task()
+        # A group of tasks that fails as it is cancelled tells of its failure alone.
+        while me is not None and not me.cancelling():
             try:
                 await job()
             except* GrayscaleError as failed:
