@@ -94,7 +94,8 @@ class Executioner:
 
     async def strike(self, fault: Fault) -> Kill | None:
         """Kill; None if there is nobody to kill right now."""
-        victims = self._stack.victims(fault)
+        everything = fault is Fault.EVERYTHING
+        victims = self._stack.stopped() if everything else self._stack.victims(fault)
         if not victims:
             return None
         before = self._conducted() if fault in _OF_CONDUCTOR else {}

@@ -133,6 +133,16 @@ class RunningStack:
                 found = [*parts.of["up"], *descendants(os.getpid())]  # first who restarts others
         return [pid for pid in found if pid is not None]
 
+    def stopped(self) -> list[int]:
+        """Everything, stopped before it is killed: what is begun meanwhile would outlive the rest."""
+        found: list[int] = []
+        while new := [pid for pid in self.victims(Fault.EVERYTHING) if pid not in found]:
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            found += new
+        return found
+
     def leader(self) -> int | None:
         """The relay worker that leads, if it lives."""
         found = self.rows("select w.pid from leader l join workers w on w.id = l.holder")
