@@ -124,15 +124,10 @@ def worst_rate(gates: GateSet, marks: tuple[Mark, ...]) -> float:
     return (now[slot] - before[slot]) / requests if requests >= _MIN_WINDOW else 0.0
 
 
-def history(gates: GateSet, state: JudgeState) -> tuple[int, int]:
-    """Stable's failures and requests in this release."""
-    slot = gates.slots[gates.place["error_limit"]]
-    return state.totals[slot], state.totals[slot + 1]
-
-
 def history_rate(gates: GateSet, state: JudgeState) -> float | None:
     """The failure rate that would be news: twice the mean, or more than the worst; if known."""
-    errors, requests = history(gates, state)
+    slot = gates.slots[gates.place["error_limit"]]
+    errors, requests = state.totals[slot : slot + 2]
     if requests < _MIN_HISTORY:
         return None
     return min(max(2 * errors / requests, state.worst_rate, _LOWEST_LIMIT), _HIGHEST_LIMIT)

@@ -26,17 +26,6 @@ class Counts(NamedTuple):
     candidate_bad: int = 0
     candidate: int = 0
 
-    def plus(self, other: Counts) -> Counts:
-        """The sums of both."""
-        stable_bad, stable, candidate_bad, candidate = self
-        more_stable_bad, more_stable, more_candidate_bad, more_candidate = other
-        return Counts(
-            stable_bad + more_stable_bad,
-            stable + more_stable,
-            candidate_bad + more_candidate_bad,
-            candidate + more_candidate,
-        )
-
     @property
     def stable_rate(self) -> float:
         """Stable's share of bad ones, 0 if there is nothing."""
