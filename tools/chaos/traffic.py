@@ -25,6 +25,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60)
 class Blame(Protocol):
     """Which kills explain a connection that was lost between two moments."""
 
+    @property
+    def last_at(self) -> float:
+        """When the last kill was."""
+        ...
+
     def cut(self, begun: float, ended: float) -> bool:
         """Whether a process that held connections was killed then."""
         ...
@@ -120,16 +125,17 @@ class Traffic:
                 break
             count.cut += 1
             await asyncio.sleep(_PAUSE_SECONDS)
-        self._file(answer)
+        began, ended = (moment - self._blame.last_at for moment in (first, now))
+        self._file(answer, f"{began:.2f} to {ended:.2f} s after the last kill")
         count.slowest_seconds = max(count.slowest_seconds, now - first)
 
-    def _file(self, answer: _Answer) -> None:
+    def _file(self, answer: _Answer, when: str) -> None:
         if answer.problem is None:
             self.count.answered += 1
         elif answer.version.endswith(BAD):
             self.count.failed_on_candidate += 1
         else:
-            self.count.failed[answer.problem] += 1
+            self.count.failed[f"{answer.problem} ({when})"] += 1
 
     async def _ask(self, number: int) -> _Answer:
         stream = number % _STREAMED_EVERY == 0
