@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grayscale.judge.evidence import (
-    ABOVE_LIMIT,
+    WORSE,
     WORSE_PRIOR,
-    WORSE_RATIOS,
+    Odds,
+    Prior,
     absolute_log_ratios,
-    even,
     fresh,
     rates_above,
     relative_e_value,
@@ -46,14 +46,9 @@ def test_relative_evidence_expects_one_at_most(stable: int, candidate: int, bad:
     bad = min(bad, stable + candidate)
     chances = hypergeometric(bad, stable, candidate)
     assert math.isclose(sum(chances.values()), 1)
-    for index in range(len(WORSE_RATIOS)):
+    for index in range(len(WORSE.against)):
         expected = sum(
-            chance
-            * math.exp(
-                relative_log_ratios(
-                    (bad - k, k), (stable, candidate), null=1.0, ratios=WORSE_RATIOS
-                )[index]
-            )
+            chance * math.exp(relative_log_ratios((bad - k, k), (stable, candidate), WORSE)[index])
             for k, chance in chances.items()
         )
         assert expected <= 1 + 1e-9
@@ -66,15 +61,13 @@ def test_relative_evidence_expects_one_at_most(stable: int, candidate: int, bad:
 )
 def test_absolute_evidence_expects_one_at_most(requests: int, limit: float, share: float) -> None:
     """For any rate up to the limit the expectation of every ratio is 1 at most."""
-    rate = limit * share
-    for index in range(ABOVE_LIMIT):
+    rate, above = limit * share, rates_above(limit)
+    for index in range(len(above)):
         expected = sum(
             math.comb(requests, bad)
             * rate**bad
             * (1 - rate) ** (requests - bad)
-            * math.exp(
-                absolute_log_ratios(bad, requests, null=limit, rates=rates_above(limit))[index]
-            )
+            * math.exp(absolute_log_ratios(bad, requests, above)[index])
             for bad in range(requests + 1)
         )
         assert expected <= 1 + 1e-6
@@ -84,10 +77,10 @@ def test_a_process_crosses_its_line_as_seldom_as_promised() -> None:
     """Looked at 300 times, 1/alpha is reached in alpha of the runs at most (200 seeded runs)."""
     rng, crossed = random.Random(11), 0
     for _ in range(200):
-        process, highest = fresh(len(WORSE_RATIOS)), 0.0
+        process, highest = fresh(WORSE_PRIOR), 0.0
         for _ in range(300):
             bad = [sum(rng.random() < 0.1 for _ in range(n)) for n in (9, 3)]
-            ratios = relative_log_ratios((bad[0], bad[1]), (9, 3), null=1.0, ratios=WORSE_RATIOS)
+            ratios = relative_log_ratios((bad[0], bad[1]), (9, 3), WORSE)
             process = process.after(ratios, WORSE_PRIOR)
             highest = max(highest, process.value)
         crossed += highest >= 10
@@ -96,44 +89,50 @@ def test_a_process_crosses_its_line_as_seldom_as_promised() -> None:
 
 def test_a_process_begins_at_one_and_stays_there_without_news() -> None:
     """Ratios of 1 neither add nor take evidence, however many there are."""
-    process = fresh(3)
+    prior = Prior.even(3)
+    process = fresh(prior)
     for _ in range(1000):
-        process = process.after([0.0, 0.0, 0.0], even(3))
+        process = process.after([0.0, 0.0, 0.0], prior)
     assert math.isclose(process.value, 1.0)
     assert process.rest == pytest.approx(0, abs=1e-9)
 
 
 def test_trouble_that_begins_late_is_found() -> None:
     """After long health, evidence needs not dig itself out of a hole."""
-    process = fresh(2)
+    prior = Prior.even(2)
+    process = fresh(prior)
     for _ in range(300):
-        process = process.after([-1.0, -2.0], even(2))
+        process = process.after([-1.0, -2.0], prior)
     assert 0.1 < process.value < 1
     for _ in range(15):
-        process = process.after([1.0, 2.0], even(2))
+        process = process.after([1.0, 2.0], prior)
     assert process.value > 1000
 
 
 def test_overwhelming_evidence_stays_a_number() -> None:
     """Thousands of failures at once do not overflow."""
-    process = fresh(2)
+    prior = Prior.even(2)
+    process = fresh(prior)
     for _ in range(5):
-        process = process.after([1e6, 1e9], even(2))
+        process = process.after([1e6, 1e9], prior)
     assert math.isfinite(process.value)
 
 
 def test_an_empty_arm_says_nothing() -> None:
     """Without requests in one arm there is nothing to compare."""
-    assert relative_log_ratios((0, 5), (0, 5), null=1.0, ratios=(2.0,)) == [0.0]
-    assert relative_log_ratios((5, 0), (5, 0), null=1.0, ratios=(2.0,)) == [0.0]
-    assert relative_log_ratios((0, 0), (0, 0), null=1.0, ratios=(2.0,)) == [0.0]
+    doubled = Odds.of(2.0, null=1.0)
+    assert relative_log_ratios((0, 5), (0, 5), doubled) == [0.0]
+    assert relative_log_ratios((5, 0), (5, 0), doubled) == [0.0]
+    assert relative_log_ratios((0, 0), (0, 0), doubled) == [0.0]
     assert relative_e_value((0, 0, 3, 3)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("bound", [0.001, 0.05, 0.5, 0.99])
 def test_alternatives_lie_above_the_limit(bound: float) -> None:
-    """Every rate that a limit is tested against is above it and below 1."""
-    assert all(bound < rate < 1 for rate in rates_above(bound))
+    """For every rate that a limit is tested against a bad request speaks, and a good one does not."""
+    for if_bad, if_good in rates_above(bound):
+        assert if_good < 0 < if_bad
+        assert math.isfinite(if_good)
 
 
 def side(arm: Arm, *, answers: int | None = None) -> Side:

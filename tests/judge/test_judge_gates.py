@@ -23,8 +23,8 @@ from grayscale.judge import (
 )
 from grayscale.judge.blame import history_rate
 from grayscale.judge.evidence import (
-    SHAPES,
-    TAILS,
+    SHAPES_PRIOR,
+    TAILS_PRIOR,
     shape_log_ratios,
     split_e_value,
     tail_log_ratios,
@@ -213,7 +213,7 @@ def test_a_shape_expects_one_at_most_whatever_both_arms_have_in_common(
     levels: tuple[float, ...], truth: Sequence[float]
 ) -> None:
     """The mean of the ratio over the exact law of small blocks is at most 1, for every guess."""
-    expected = [0.0] * SHAPES
+    expected = [0.0] * len(SHAPES_PRIOR.first)
     for stable, candidate, chance in _blocks(truth, stable=2, candidate=1):
         for index, ratio in enumerate(shape_log_ratios(stable, candidate, levels)):
             expected[index] += chance * math.exp(ratio)
@@ -226,13 +226,13 @@ def test_a_tail_expects_one_at_most_whatever_both_arms_have_in_common(
     share: float, truth: float
 ) -> None:
     """The same of two classes, those beyond a quantile and the others."""
-    expected = [0.0] * TAILS
+    expected = [0.0] * len(TAILS_PRIOR.first)
     for stable, candidate, chance in _blocks((1 - truth, truth), stable=3, candidate=2):
         ratios = tail_log_ratios((stable[1], candidate[1]), (3, 2), share=share)
         for index, ratio in enumerate(ratios):
             expected[index] += chance * math.exp(ratio)
     assert max(expected) <= 1 + 1e-9
-    assert tail_log_ratios((0, 0), (0, 2), share=share) == [0.0] * TAILS
+    assert tail_log_ratios((0, 0), (0, 2), share=share) == [0.0] * len(TAILS_PRIOR.first)
 
 
 def _blocks(

@@ -27,6 +27,7 @@ _COUNTS = (
     "failed_callers",
 )
 _WHOLE = {int}
+_PLAIN_LISTS = (list, tuple)
 _MOST = 10**15
 _LONGEST_SECONDS, _A_FEW = 600.0, 100  # how long a request may take; some when there are none now
 _counts_of = attrgetter(*_COUNTS)
@@ -114,7 +115,8 @@ def _check_ends(name: str, side: Side, still_open: int, *, unseen: int) -> None:
 
 
 def _histogram(name: str, counts: Sequence[int]) -> Histogram:
-    if isinstance(counts, Mapping | AbstractSet):
+    is_plain = type(counts) in _PLAIN_LISTS
+    if not is_plain and isinstance(counts, Mapping | AbstractSet):
         raise JudgeInputError(f"{name}: {counts!r} are no counts by bucket")
     if len(counts) != BUCKETS:
         raise JudgeInputError(f"{name} has {len(counts)} buckets instead of {BUCKETS}")
@@ -123,7 +125,7 @@ def _histogram(name: str, counts: Sequence[int]) -> Histogram:
     except (TypeError, OverflowError):
         raise JudgeInputError(f"{name}: counts are whole numbers from 0") from None
     total = sum(counts)
-    if type(total) is not int or not isinstance(counts, list | tuple):  # NumPy's, say
+    if not is_plain or type(total) is not int:  # NumPy's, say
         counts, total = whole, sum(whole)
     if total > _MOST:
         raise JudgeInputError(f"{name}: {total} answers are more than can be")

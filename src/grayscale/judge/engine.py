@@ -5,7 +5,6 @@ Read from `advance` downwards: check, learn, weigh, say.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,11 +12,10 @@ from grayscale.judge.blame import Recent, history_rate, with_mark, worst_rate
 from grayscale.judge.checks import checked
 from grayscale.judge.gates import Gate, Given, HistoryGate, rate_of
 from grayscale.judge.health import NO_HEALTH, with_interval, without_absolute
-from grayscale.judge.layout import HEAD, Counted, GateSet, gate_set
+from grayscale.judge.layout import Counted, GateSet, gate_set
 from grayscale.judge.measures import Graded, Side, Sides, View
 from grayscale.judge.past import NO_PAST, Past
 from grayscale.judge.state import (
-    NOTHING,
     Counts,
     GateState,
     Health,
@@ -80,13 +78,15 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
     )
 
 
+_Answer = tuple[Counted, Counts]
+
+
 class _Look(NamedTuple):
-    """One interval as everybody below needs it; `counted` is by the slots of the totals."""
+    """One interval as everybody below needs it; `counted` is what there was to count."""
 
     gates: GateSet
     given: Given
-    counted: Mapping[int, Counts]
-    asking: Sequence[Counted]
+    counted: Sequence[_Answer]
     totals: Totals
     recent: Recent
     before: JudgeState
@@ -101,13 +101,12 @@ def _learn(
     candidate_total = max(its.requests - state.debt, its.errors)
     view = View(everything, independent, candidate_total, _graded(state.histograms, independent))
     warm = seconds > state.settings.latency_warmup_seconds
-    asking = _asking(gates, view)
-    counted = _counted(asking, view)
-    totals = tuple(map(operator.add, state.totals, _laid_out(gates, view, counted)))
+    counted = _counted(_asking(gates, view), view)
+    totals = _added_up(state.totals, gates, view, counted)
     marks = with_mark(state.marks, Mark(seconds, totals[: gates.remembered]))
     recent = Recent.of(gates, marks, entered_seconds=state.entered_seconds)
     given = _given(state, interval, gates, recent, view=view, warm=warm)
-    look = _Look(gates, given, counted, asking, totals, recent, state)
+    look = _Look(gates, given, counted, totals, recent, state)
     learnt = JudgeState(
         settings=state.settings,
         gates=_gates(look),
@@ -146,30 +145,38 @@ def _asking(gates: GateSet, view: View) -> list[Counted]:
     return asking
 
 
-def _counted(asking: Iterable[Counted], view: View) -> dict[int, Counts]:
-    """What there is to count, by slot."""
-    return {
-        slot: counts for measure, slot, _ in asking if (counts := measure.counts(view)) is not None
-    }
+def _counted(asking: Iterable[Counted], view: View) -> list[_Answer]:
+    """What there is to count, by who counts it."""
+    return [(one, counts) for one in asking if (counts := one.measure.counts(view)) is not None]
 
 
-def _laid_out(gates: GateSet, view: View, counted: Mapping[int, Counts]) -> Sequence[int]:
-    """An interval's counts as GateSet says."""
-    found = [0] * gates.length
+def _added_up(totals: Totals, gates: GateSet, view: View, counted: Sequence[_Answer]) -> Totals:
+    """The running totals with an interval's counts, as GateSet says."""
     stable, candidate = [side.arm for side in view.independent]
-    found[:HEAD] = _started(stable), _started(candidate), stable.requests, candidate.requests
-    for slot, counts in counted.items():
-        found[slot : slot + 4] = counts
-    alone = counted if view.independent is view.everything else _alone(gates, view)
-    for slot, apart in gates.apart.items():
-        found[apart : apart + 4] = alone.get(slot, NOTHING)
-    return found
+    after = list(totals)
+    _add(after, 0, (_started(stable), _started(candidate), stable.requests, candidate.requests))
+    for (_, slot, _), counts in counted:
+        _add(after, slot, counts)
+    for (_, slot, _), counts in _alone(gates, view, counted):
+        _add(after, gates.apart[slot], counts)
+    return tuple(after)
 
 
-def _alone(gates: GateSet, view: View) -> dict[int, Counts]:
+def _add(totals: list[int], slot: int, counts: tuple[int, int, int, int]) -> None:
+    """In place."""
+    stable_bad, stable, candidate_bad, candidate = counts
+    totals[slot] += stable_bad
+    totals[slot + 1] += stable
+    totals[slot + 2] += candidate_bad
+    totals[slot + 3] += candidate
+
+
+def _alone(gates: GateSet, view: View, counted: Iterable[_Answer]) -> list[_Answer]:
     """What absolute gates count among the independent requests alone."""
-    asking = [one for one in _asking(gates, view) if one.slot in gates.apart]
-    return _counted(asking, view._replace(everything=view.independent))
+    absolute = [answer for answer in counted if answer[0].slot in gates.apart]
+    if view.independent is view.everything:
+        return absolute
+    return _counted([one for one, _ in absolute], view._replace(everything=view.independent))
 
 
 def _settling(state: JudgeState, gates: GateSet, totals: Totals) -> Totals:
@@ -200,34 +207,32 @@ def _given(
 
 def _gates(look: _Look) -> tuple[GateState, ...]:
     """Every gate after the interval; those with something to say for the first time get a stake."""
-    gates, states = look.gates.gates, look.before.gates
-    counted, given = look.counted, look.given
+    gates, states, given = look.gates.gates, look.before.gates, look.given
     speaking = {
-        at: slot
-        for _, slot, places in look.asking
-        if (counts := counted.get(slot)) is not None
+        at: counts
+        for (_, slot, places), counts in look.counted
         for at in places
         if gates[at].may_speak(counts, given)
-        and (states[at].stake is not None or gates[at].has_signal(counts_in(slot, look.totals)))
+        and (states[at].stake is not None or gates[at].has_signal(look.totals[slot : slot + 4]))
     }
     if any(states[at].stake is None for at in speaking):
         states = _staked(gates, states, speaking)
     after = list(states)
-    for at, slot in speaking.items():
+    for at, counts in speaking.items():
         gate = gates[at]
         if gate.absolute:
-            after[at] = _limited(look, at, states[at])
+            after[at] = _limited(look, at, counts, states[at])
         else:
-            after[at] = gate.weighed(states[at], _heard(look, gate, slot), given)
+            after[at] = gate.weighed(states[at], _heard(look, at, counts), given)
     return tuple(after)
 
 
-def _heard(look: _Look, gate: Gate, slot: int) -> Counts:
+def _heard(look: _Look, at: int, counts: Counts) -> Counts:
     """What of the counts is evidence: one caller who sticks to the candidate proves nothing."""
-    counts = look.counted[slot]
-    if not (gate.forgives and look.given.sticky and counts.candidate_bad):
+    if not (look.given.sticky and look.gates.gates[at].forgives and counts.candidate_bad):
         return counts
-    its_first = counts_in(slot, look.totals).candidate_bad == counts.candidate_bad
+    in_all = counts_in(look.gates.slots[at], look.totals).candidate_bad
+    its_first = in_all == counts.candidate_bad
     return counts._replace(candidate_bad=counts.candidate_bad - 1) if its_first else counts
 
 
@@ -257,12 +262,12 @@ def _staked(
     )
 
 
-def _limited(look: _Look, at: int, before: GateState) -> GateState:
+def _limited(look: _Look, at: int, counts: Counts, before: GateState) -> GateState:
     """An absolute gate after an interval; its evidence is dropped while stable is sick."""
-    gate, slot = look.gates.gates[at], look.gates.slots[at]
+    gate = look.gates.gates[at]
     if look.recent.near_limit(at):
         return _dropped(gate, before)
-    after = gate.weighed(before, look.counted[slot], look.given)
+    after = gate.weighed(before, counts, look.given)
     if after.process.value < _suspicion(look.before, gate):
         return after
     return after._replace(suspected=before.suspected or look.before.marks[-1])

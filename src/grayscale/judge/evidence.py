@@ -12,26 +12,41 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import NamedTuple
 
-WORSE_RATIOS = (1.4, 2.0, 3.5, 8.0, 25.0)
-WORSE_PRIOR = (0.1, 0.15, 0.3, 0.3, 0.15)  # what breaks, breaks by a multiple
-_SLOPES = (0.2, 0.6, 1.8)  # in standard deviations of a log-normal law
-SHAPES = len(_SLOPES)
+_SLOPES = (0.2, 0.8)  # in standard deviations of a log-normal law
 _LOGISTIC_SCALE = 1.7  # makes log odds of a rank about normal scores
 _TAILS = (2.0, 6.0)
-TAILS = len(_TAILS)
 _NEAR_LIMIT, _FAR_FROM_LIMIT = (1.4, 2.0, 4.0), (0.6,)
-ABOVE_LIMIT = len(_NEAR_LIMIT) + len(_FAR_FROM_LIMIT)
 _OTHER_SPLITS = (1 / 3, 1 / 1.5, 1.5, 3.0)
 _A_LITTLE = 0.1  # so near to the intended split every other one is less likely
 _FIRST_START = 0.5
 _LATER_START = 0.5 / 400
 _CEILING = 1e100
-EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
+_EXPONENT_LIMIT = 400.0  # exp of it is 1e173: times the ceiling still a number
+
+
+class Prior(NamedTuple):
+    """What begins to bet on each alternative: at the first interval, and at every later one."""
+
+    first: tuple[float, ...]
+    later: tuple[float, ...]
+
+    @classmethod
+    def of(cls, *shares: float) -> Prior:
+        """The alternatives' shares, which add up to 1."""
+        return cls(
+            tuple(_FIRST_START * share for share in shares),
+            tuple(_LATER_START * share for share in shares),
+        )
+
+    @classmethod
+    def even(cls, alternatives: int) -> Prior:
+        """Without preference."""
+        return cls.of(*(1 / alternatives for _ in range(alternatives)))
 
 
 class EProcess(NamedTuple):
@@ -47,74 +62,84 @@ class EProcess(NamedTuple):
     intervals: int = 0
     value: float = 1.0
 
-    def after(self, log_ratios: Sequence[float], prior: Sequence[float]) -> EProcess:
-        """The process after an interval with these log likelihood ratios per alternative.
-
-        `prior` are the alternatives' shares of what begins to bet on them; they add up to 1.
-        """
+    def after(self, log_ratios: Sequence[float], prior: Prior) -> EProcess:
+        """The process after an interval with these log likelihood ratios per alternative."""
         masses, rest, intervals, _ = self
-        starting = min(_LATER_START if intervals else _FIRST_START, rest)
+        starting: Iterable[float] = prior.later
+        if not intervals:
+            starting, rest = prior.first, rest - _FIRST_START
+        elif rest >= _LATER_START:
+            rest -= _LATER_START
+        else:
+            starting = repeat(0.0)
         try:
-            grown = [
-                (mass + starting * share) * growth
-                for mass, share, growth in zip(
-                    masses, prior, map(math.exp, log_ratios), strict=True
-                )
-            ]
+            started = map(operator.add, masses, starting)
+            grown = tuple(map(operator.mul, started, map(math.exp, log_ratios)))
         except OverflowError:
-            return self.after([min(ratio, EXPONENT_LIMIT) for ratio in log_ratios], prior)
-        started, rest = sum(grown), rest - starting
-        if started > _CEILING:
-            grown = [min(mass, _CEILING) for mass in grown]
-            started = sum(grown)
-        return EProcess(tuple(grown), rest, intervals + 1, started + rest)
+            return self.after([min(ratio, _EXPONENT_LIMIT) for ratio in log_ratios], prior)
+        value = sum(grown)
+        if value > _CEILING:
+            grown = tuple(min(mass, _CEILING) for mass in grown)
+            value = sum(grown)
+        return EProcess(grown, rest, intervals + 1, value + rest)
 
 
-@lru_cache(maxsize=64)
-def fresh(alternatives: int) -> EProcess:
+def fresh(prior: Prior) -> EProcess:
     """A process that has seen nothing."""
-    return EProcess((0.0,) * alternatives)
+    return EProcess((0.0,) * len(prior.first))
 
 
-@lru_cache(maxsize=64)
-def even(alternatives: int) -> tuple[float, ...]:
-    """A prior without preference."""
-    return (1 / alternatives,) * alternatives
+def mixture(log_ratios: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of the ratios by these weights."""
+    try:
+        return math.fsum(map(operator.mul, weights, map(math.exp, log_ratios)))
+    except OverflowError:
+        return mixture([min(ratio, _EXPONENT_LIMIT) for ratio in log_ratios], weights)
+
+
+class Odds(NamedTuple):
+    """Odds of failure, candidate to stable: alternatives, each with its log, against `null`."""
+
+    null: float
+    against: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, *ratios: float, null: float) -> Odds:
+        """Each of these ratios against at most (or at least) the null."""
+        return cls(null, tuple((ratio, math.log(ratio / null)) for ratio in ratios))
+
+
+WORSE = Odds.of(1.4, 2.0, 3.5, 8.0, 25.0, null=1.0)
+WORSE_PRIOR = Prior.of(0.1, 0.15, 0.3, 0.3, 0.15)  # what breaks, breaks by a multiple
 
 
 def relative_log_ratios(
-    bad: tuple[int, int], total: tuple[float, float], *, null: float, ratios: tuple[float, ...]
+    bad: tuple[int, int], total: tuple[float, float], odds: Odds
 ) -> list[float]:
-    """Odds of candidate to stable: each of `ratios` against at most (or least) `null`.
+    """The alternatives of `odds` against their null.
 
     `bad` and `total` are (stable, candidate). Given the margins, the candidate's share of the bad
     ones is below a binomial in convex order (Hoeffding 1963), and the ratio is convex.
     """
-    stable, candidate = total
+    (stable, candidate), (null, against) = total, odds
     both = null * candidate + stable
     if not (stable > 0 and null * candidate > 0):
-        return [0.0] * len(ratios)
+        return [0.0] * len(against)
     its, failed, log_both = bad[1], sum(bad), math.log(both)
     return [
         its * log_ratio + failed * (log_both - math.log(ratio * candidate + stable))
-        for ratio, log_ratio in _against(null, ratios)
+        for ratio, log_ratio in against
     ]
 
 
 def relative_e_value(counts: Sequence[int]) -> float:
     """The evidence of (stable bad, stable, candidate bad, candidate) that the candidate is worse."""
     stable_bad, stable, candidate_bad, candidate = counts
-    log_ratios = relative_log_ratios(
-        (stable_bad, candidate_bad), (stable, candidate), null=1.0, ratios=WORSE_RATIOS
-    )
-    grown = [math.exp(min(ratio, EXPONENT_LIMIT)) for ratio in log_ratios]
-    return math.fsum(map(operator.mul, WORSE_PRIOR, grown))
+    log_ratios = relative_log_ratios((stable_bad, candidate_bad), (stable, candidate), WORSE)
+    return mixture(log_ratios, WORSE_PRIOR.first) / _FIRST_START
 
 
-@lru_cache(maxsize=64)
-def _against(null: float, ratios: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
-    """Each ratio, with the log of how far it is from the null."""
-    return tuple((ratio, math.log(ratio / null)) for ratio in ratios)
+SHAPES_PRIOR = Prior.even(len(_SLOPES))
 
 
 def shape_log_ratios(
@@ -130,7 +155,7 @@ def shape_log_ratios(
     """
     its, others = sum(candidate), sum(stable)
     if not (its and others):
-        return [0.0] * SHAPES
+        return [0.0] * len(_SLOPES)
     seen = list(map(operator.add, stable, candidate))
     weight = its / (its + others)
     rest = 1 - weight  # p0 is `rest + weight * factor` times stable's shares
@@ -165,6 +190,9 @@ def _shifts(shares: tuple[float, ...]) -> tuple[Sequence[float], Sequence[_Shift
     return scores, shifts
 
 
+TAILS_PRIOR = Prior.even(len(_TAILS))
+
+
 def tail_log_ratios(
     bad: tuple[int, int], total: tuple[int, int], *, share: float
 ) -> Sequence[float]:
@@ -175,7 +203,7 @@ def tail_log_ratios(
     stable, candidate = total
     both = stable + candidate
     if not (stable and candidate):
-        return [0.0] * TAILS
+        return [0.0] * len(_TAILS)
     its, failed = bad[1], sum(bad)
     went_well, weight = both - failed, candidate / both
     rest = 1 - weight
@@ -198,25 +226,30 @@ def _tails(share: float) -> Sequence[tuple[float, float, float, float]]:
     ]
 
 
-def absolute_log_ratios(
-    bad: int, total: int, *, null: float, rates: tuple[float, ...]
-) -> list[float]:
-    """A rate of one arm alone: each of `rates` against `null`, as its limit."""
-    good = total - bad
-    return [bad * if_bad + good * if_good for if_bad, if_good in _rates_against(null, rates)]
+Rates = tuple[tuple[float, float], ...]
+"""Rates against one as the limit: for each what a bad request and a good one say."""
 
 
-@lru_cache(maxsize=64)
-def _rates_against(null: float, rates: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
-    """What a bad request and a good one say for each rate."""
+def rates_against(null: float, rates: Iterable[float]) -> Rates:
+    """Each of `rates` against `null`."""
     return tuple((math.log(rate / null), math.log((1 - rate) / (1 - null))) for rate in rates)
 
 
+def absolute_log_ratios(bad: int, total: int, rates: Rates) -> list[float]:
+    """A rate of one arm alone."""
+    good = total - bad
+    return [bad * if_bad + good * if_good for if_bad, if_good in rates]
+
+
 @lru_cache(maxsize=64)
-def rates_above(limit: float) -> tuple[float, ...]:
+def rates_above(limit: float) -> Rates:
     """Alternatives to a rate of `limit` at most, from a little above to nearly everything."""
     near = (min(limit * factor, (1 + limit) / 2) for factor in _NEAR_LIMIT)
-    return (*near, *(limit + (1 - limit) * share for share in _FAR_FROM_LIMIT))
+    far = (limit + (1 - limit) * share for share in _FAR_FROM_LIMIT)
+    return rates_against(limit, (*near, *far))
+
+
+ABOVE_LIMIT_PRIOR = Prior.even(len(_NEAR_LIMIT) + len(_FAR_FROM_LIMIT))
 
 
 def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
@@ -231,7 +264,7 @@ def split_e_value(stable: int, candidate: int, weight_percent: float) -> float:
         return 1.0
     others = _other_splits(share)
     log_ratios = [candidate * log_odds - total * log_norm for log_odds, log_norm in others]
-    return sum([math.exp(min(log, EXPONENT_LIMIT)) for log in log_ratios]) / len(others)
+    return mixture(log_ratios, [1 / len(others)] * len(others))
 
 
 @lru_cache(maxsize=64)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from grayscale.judge.evidence import (
-    ABOVE_LIMIT,
-    SHAPES,
-    TAILS,
+    ABOVE_LIMIT_PRIOR,
+    SHAPES_PRIOR,
+    TAILS_PRIOR,
+    WORSE,
     WORSE_PRIOR,
-    WORSE_RATIOS,
+    Prior,
     absolute_log_ratios,
-    even,
     fresh,
     rates_above,
     relative_log_ratios,
@@ -83,8 +83,7 @@ class Gate:
     settles: bool = False
     of_plan: bool = False
 
-    prior: ClassVar[tuple[float, ...]]
-    """The alternatives' shares of what begins to bet on them."""
+    prior: ClassVar[Prior]
     absolute: ClassVar[bool] = False
     """Whether it looks at the candidate alone, and blame needs a comparison."""
     early: ClassVar[bool] = False
@@ -95,15 +94,15 @@ class Gate:
 
     def start(self) -> GateState:
         """The gate before any counts."""
-        return GateState(fresh(len(self.prior)))
+        return GateState(fresh(self.prior))
 
     @abstractmethod
     def may_speak(self, counts: Counts, given: Given) -> bool:
         """Whether its counts may be weighed: warmed up, its limit in force."""
         ...
 
-    def has_signal(self, total: Counts) -> bool:  # noqa: ARG002
-        """Whether what has been counted up to now gives it something to say."""
+    def has_signal(self, total: Sequence[int]) -> bool:  # noqa: ARG002
+        """Whether what has been counted up to now, as a Counts, gives it something to say."""
         return True
 
     @abstractmethod
@@ -138,9 +137,10 @@ class RelativeGate(Gate):
         """See Gate."""
         return given.warm or not self.settles
 
-    def has_signal(self, total: Counts) -> bool:
+    def has_signal(self, total: Sequence[int]) -> bool:
         """See Gate."""
-        return total.stable > 0 and (self.always or total.stable_bad + total.candidate_bad > 0)
+        stable_bad, stable, candidate_bad, _ = total
+        return stable > 0 and (self.always or stable_bad + candidate_bad > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class RareGate(RelativeGate):
         if self.told_late:
             total = (1 - given.shares.most, given.shares.most)
         bad = (stable_bad, candidate_bad)
-        return relative_log_ratios(bad, total, null=1.0, ratios=WORSE_RATIOS)
+        return relative_log_ratios(bad, total, WORSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class ShapeGate(RelativeGate):
     """How answers spread, compared with stable."""
 
     measure: AbovePast
-    prior = even(SHAPES)
+    prior = SHAPES_PRIOR
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:  # noqa: ARG002
         """See Gate."""
@@ -184,7 +184,7 @@ class TailGate(RelativeGate):
     """How many answers are beyond a quantile of stable's past, compared with stable."""
 
     measure: AbovePast
-    prior = even(TAILS)
+    prior = TAILS_PRIOR
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:
         """See Gate."""
@@ -197,7 +197,7 @@ class TailGate(RelativeGate):
 class LimitGate(Gate):
     """A limit on a share of requests."""
 
-    prior = even(ABOVE_LIMIT)
+    prior = ABOVE_LIMIT_PRIOR
     absolute = True
 
     def may_speak(self, counts: Counts, given: Given) -> bool:
@@ -209,8 +209,7 @@ class LimitGate(Gate):
         limit_rate, candidate = self.limit_in_force(given), counts.candidate
         if limit_rate is None or not candidate:
             return None
-        rates = rates_above(limit_rate)
-        return absolute_log_ratios(counts.candidate_bad, candidate, null=limit_rate, rates=rates)
+        return absolute_log_ratios(counts.candidate_bad, candidate, rates_above(limit_rate))
 
     def limit_in_force(self, given: Given) -> float | None:  # noqa: ARG002
         """What must not be exceeded now; None: nothing can be said yet."""

@@ -6,23 +6,29 @@ with evidence of this step alone.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
 
-from grayscale.judge.evidence import EXPONENT_LIMIT, absolute_log_ratios, relative_log_ratios
+from grayscale.judge.evidence import (
+    Odds,
+    Rates,
+    absolute_log_ratios,
+    mixture,
+    rates_against,
+    relative_log_ratios,
+)
 from grayscale.judge.measures import Side, Sides
 from grayscale.judge.state import Health
 
 NEEDED_E_VALUE = 20.0
 _BETTER_RATES = (0.01, 0.1, 0.3, 0.6)  # as shares of the limit
 _BETTER_WEIGHTS = (0.3, 0.25, 0.35, 0.1)
-_DOUBLED = 2.0
-_NOT_WORSE_RATIOS = (1.0, 0.7)
+_NOT_DOUBLED = Odds.of(1.0, 0.7, null=2.0)
+_NOT_DOUBLED_WEIGHTS = (0.5, 0.5)
 _MANY, _MANY_SHARE = 10, 0.1
 
-NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_WORSE_RATIOS))
+NO_HEALTH = Health((0.0,) * len(_BETTER_RATES), (0.0,) * len(_NOT_DOUBLED_WEIGHTS))
 
 
 def with_interval(
@@ -40,12 +46,11 @@ def with_interval(
     (stable, candidate), (stable_alone, candidate_alone) = everything, independent
     bad, resolved = candidate.arm.errors, _resolved(candidate)
     asked_before, resolved_before = health.of_stable
-    absolute = absolute_log_ratios(bad, resolved, null=limit, rates=_rates_below(limit))
+    absolute = absolute_log_ratios(bad, resolved, _rates_below(limit))
     relative = relative_log_ratios(
         (stable_alone.arm.errors, candidate_alone.arm.errors),
         (1 - least_share, least_share),
-        null=_DOUBLED,
-        ratios=_NOT_WORSE_RATIOS,
+        _NOT_DOUBLED,
     )
     return Health(
         absolute=_sums(health.absolute, absolute),
@@ -78,26 +83,17 @@ def without_absolute(health: Health) -> Health:
 
 def below_limit(health: Health) -> float:
     """The e-value against "the candidate fails more often than the limit allows"."""
-    return _mixture(health.absolute, _BETTER_WEIGHTS)
+    return mixture(health.absolute, _BETTER_WEIGHTS)
 
 
 def not_doubled(health: Health) -> float:
     """The e-value against "the candidate's odds of failure are twice stable's"."""
-    return _mixture(health.relative, (0.5, 0.5))
+    return mixture(health.relative, _NOT_DOUBLED_WEIGHTS)
 
 
 @lru_cache(maxsize=64)
-def _rates_below(limit: float) -> tuple[float, ...]:
-    return tuple(limit * share for share in _BETTER_RATES)
-
-
-def _mixture(log_ratios: Sequence[float], weights: Sequence[float]) -> float:
-    return sum(
-        [
-            weight * math.exp(min(log_ratio, EXPONENT_LIMIT))
-            for weight, log_ratio in zip(weights, log_ratios, strict=True)
-        ]
-    )
+def _rates_below(limit: float) -> Rates:
+    return rates_against(limit, (limit * share for share in _BETTER_RATES))
 
 
 def _sums(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:

@@ -54,8 +54,8 @@ class Graded(NamedTuple):
     @classmethod
     def of(cls, spread: Spread, stable: Histogram, candidate: Histogram) -> Graded:
         """The answers of an interval."""
-        raised = [cut + _TOLERATED_BUCKETS for cut in spread.cuts]
-        return cls(spread, stable.classes(spread.cuts), candidate.classes(raised))
+        cuts = spread.cuts
+        return cls(spread, stable.classes(cuts), candidate.classes(cuts, raised=_TOLERATED_BUCKETS))
 
     def beyond(self, level: float) -> Counts:
         """Answers beyond a quantile of stable's past, among all."""

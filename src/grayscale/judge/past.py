@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+_LEVELS = (0.25, 0.5, 0.75, 0.9, 0.95)
 _MIN_PAST = 200
 _PRIOR = 0.5
 _GROWTH = 1.05
@@ -24,12 +24,13 @@ class Histogram(NamedTuple):
         """How many are above a bucket."""
         return sum(self.counts[bucket + 1 :])
 
-    def classes(self, cuts: Sequence[int]) -> list[int]:
-        """How many are up to each cut, and above the last."""
+    def classes(self, cuts: Sequence[int], *, raised: int = 0) -> list[int]:
+        """How many are up to each cut, raised by so many buckets, and above the last."""
         counts, begin, found = self.counts, 0, []
         for cut in cuts:
-            found.append(sum(counts[begin : cut + 1]))
-            begin = cut + 1
+            end = cut + raised + 1
+            found.append(sum(counts[begin:end]))
+            begin = end
         found.append(self.total - sum(found))
         return found
 

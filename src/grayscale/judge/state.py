@@ -37,9 +37,6 @@ class Counts(NamedTuple):
         return self.candidate_bad / self.candidate if self.candidate else 0.0
 
 
-NOTHING = Counts()
-
-
 class Noise(NamedTuple):
     """How much more than by chance stable's own counts differ between neighbouring intervals.
 

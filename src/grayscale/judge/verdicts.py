@@ -77,21 +77,21 @@ def _weighed(state: JudgeState, gates: GateSet, recent: Recent) -> Weighed:
             most, leading = capital, at
         if gate.of_plan and blamed and e_value * state.settings.alpha >= 1:
             broken.append(gate.name[len(RULE) :])
-        found[gate.name] = {
-            "e_value": e_value,
-            "blamed": blamed,
-            "share": share,
-            "limit_percent": None if gate.limit_rate is None else gate.limit_rate * 100,
-            **_counted(state, gates.slots[at]),
-        }
+        found[gate.name] = _numbers(state, gate, gates.slots[at], e_value, share, blamed=blamed)
     return Weighed(combined, leading, found, broken)
 
 
-def _counted(state: JudgeState, slot: int) -> dict[str, Any]:
-    """What a gate has counted in the release, and in this step."""
+def _numbers(
+    state: JudgeState, gate: Gate, slot: int, e_value: float, share: float, *, blamed: bool
+) -> dict[str, Any]:
+    """A gate's evidence, as JSON: what it has counted in the release and in this step, too."""
     entered = state.entered_totals
     stable_bad, stable, candidate_bad, candidate = state.totals[slot : slot + 4]
     return {
+        "e_value": e_value,
+        "blamed": blamed,
+        "share": share,
+        "limit_percent": None if gate.limit_rate is None else gate.limit_rate * 100,
         "measured": stable > 0 or candidate > 0,
         "step": {
             "stable": {"bad": stable_bad - entered[slot], "all": stable - entered[slot + 1]},
