@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from grayscale.judge import (
     LATENCY_EDGES_MS,
     Arm,
     Interval,
+    JudgeInputError,
     JudgeState,
     Rule,
     Settings,
@@ -20,8 +22,10 @@ from grayscale.judge import (
     advance,
     start,
 )
+from grayscale.judge.evidence import EProcess
 from grayscale.judge.layout import gate_set
-from grayscale.judge.state import counts_in
+from grayscale.judge.past import Past, Spread
+from grayscale.judge.state import FORMAT, GateState, Health, Mark, Noise, counts_in
 from tests.judge.intervals import CLEAN, QUICK, SICK, SLOW, an_interval, answers, judged
 
 
@@ -364,6 +368,25 @@ RULES = (
     Rule("slow", "p99_latency_ms", 3000.0),
     Rule("codes", "error_code", codes=(500, 503)),
 )
+
+
+def test_what_is_stored_does_not_change_unnoticed() -> None:
+    """A state of another shape has another format: no build reads another one's by mistake."""
+    gates = gate_set(Settings())
+    kept = (JudgeState, GateState, EProcess, Noise, Mark, Health, Past, Spread)
+    shape = [
+        *((kind.__name__, kind._fields) for kind in kept),
+        *((gate.name, len(gate.prior.first)) for gate in gates.gates),
+        (gates.slots, gates.remembered, gates.length),
+    ]
+    found = (FORMAT, zlib.crc32(repr(shape).encode()))
+    assert found == (1, 1101469553), "raise FORMAT, and write the new pair here"
+
+
+def test_a_state_of_another_format_is_refused() -> None:
+    """What another build has written is not read as if it were this one's."""
+    with pytest.raises(JudgeInputError, match="format: None is not 1"):
+        JudgeState.from_json({**start().to_json(), "format": None})
 
 
 @given(

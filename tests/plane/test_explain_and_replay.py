@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import pytest
+from sqlalchemy import update
+
 from grayscale.judge.recorded import interval_from, interval_json
 from grayscale.plane import document, events, intervals, people
 from grayscale.plane.actor import Actor
 from grayscale.plane.plane import Plane
 from grayscale.release.phases import State
+from grayscale.store import schema
 from grayscale.story import History, explain, history_of, replay
 from tests.plane.watching import Watch, start
 
@@ -45,6 +49,23 @@ async def test_the_same_plan_gives_the_same_verdicts(
     assert (again.differences, again.steps[0].would_be) == ((), "harmful")
     assert again.harm == again.recorded_harm
     assert "in the same interval" in again.conclusion
+
+
+@pytest.mark.parametrize("foreign", [{"format": 0}, {"gates": [], "totals": [1, 2]}])
+async def test_a_state_of_another_build_is_made_anew(
+    story: Any, watch: Watch, plane: Plane, foreign: dict[str, Any]
+) -> None:
+    """A relay that is updated in mid-release goes on as if it had judged from the beginning."""
+    config_id = await start(story, **LONG)
+    for second in range(40):
+        await watch.second(config_id, errors=0.02 if second < 20 else 0.12, stable=0.005)
+        if second == 10:
+            async with plane.write() as tx:
+                await tx.run(update(schema.judging).values(state={"judge": foreign}))
+    past = await history(story, plane)
+    assert len(past.looks) > 12
+    assert past.looks[-1].harmful
+    assert replay(past).identical
 
 
 async def test_a_forged_interval_is_found_out(story: Any, watch: Watch, plane: Plane) -> None:

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from grayscale.judge.evidence import EProcess
 from grayscale.judge.past import Past
-from grayscale.judge.values import Cause, Outcome, Rule, Settings, Verdict
+from grayscale.judge.values import Cause, JudgeInputError, Outcome, Rule, Settings, Verdict
 
 _MIN_PAIRS = 5
 _PRIOR_PAIRS = 4
 _LARGEST_SQUARE = 16.0
 _NO_HISTOGRAMS: Mapping[str, Past] = {}
+
+FORMAT = 1
+"""Of what `to_json` writes: another number whenever what is kept, or its meaning, changes."""
 
 
 class Counts(NamedTuple):
@@ -166,6 +169,7 @@ class JudgeState(NamedTuple):
         """The state as a JSON value."""
         return {
             **self._asdict(),
+            "format": FORMAT,
             "settings": asdict(self.settings),
             "harm": None if self.harm is None else asdict(self.harm),
             "histograms": {name: past.to_json() for name, past in self.histograms.items()},
@@ -173,10 +177,12 @@ class JudgeState(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JudgeState:
-        """The state that `to_json` wrote."""
+        """The state that `to_json` wrote; raises JudgeInputError if another build's did."""
+        if data.get("format") != FORMAT:
+            raise JudgeInputError(f"format: {data.get('format')!r} is not {FORMAT}, judge anew")
         harm = data["harm"]
         read = {
-            **data,
+            **{name: data[name] for name in cls._fields},
             "settings": _settings(data["settings"]),
             "gates": tuple(_gate(*gate) for gate in data["gates"]),
             "health": Health(*map(_hashable, data["health"])),

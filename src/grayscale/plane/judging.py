@@ -6,16 +6,17 @@ leader's fence: nothing is counted twice, whoever is killed.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from grayscale.judge import Interval, JudgeState, Verdict, start
-from grayscale.judge.recorded import interval_json, look_once, verdict_json
+from grayscale.judge import Interval, JudgeInputError, JudgeState, Verdict, start
+from grayscale.judge.recorded import interval_from, interval_json, look_once, verdict_json
 from grayscale.plan.guard_rails import settings_of
 from grayscale.plan.models import Plan
-from grayscale.plane import configs, document
+from grayscale.plane import configs, document, intervals
 from grayscale.plane.arms import CallerBook, arms_of, of_release
 from grayscale.plane.configs import Config
 from grayscale.plane.document import Document
@@ -26,6 +27,9 @@ from grayscale.store import schema
 from grayscale.store.database import Tx
 from grayscale.traffic.counters import Cells, load_cells, merge_cells
 
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 500
 _CLOCK_RUNS = frozenset({State.SOAKING, State.BAKING})
 
 _counters, _judging = schema.counters.c, schema.judging.c
@@ -82,8 +86,7 @@ async def judge(tx: Tx, release: Document, look: Look) -> Verdict | None:
         weight_percent=weight,
         book=book,
     )
-    known = kept.get("judge")
-    before = JudgeState.from_json(known) if known else start(settings_of(release.plan))
+    before = await _learnt(tx, release, kept.get("judge"))
     after, verdict = look_once(before, interval)
     stopped = _stopped_by(release, look, verdict)
     seen = {"at": look.at, "stopped_by": stopped, "config": release.config_id}
@@ -192,6 +195,23 @@ def by_hand(config: Config) -> Document | None:
         config_id=config.config_id,
         state_seq=config.state_seq,
     )
+
+
+async def _learnt(tx: Tx, release: Document, kept: dict[str, Any] | None) -> JudgeState:
+    """What the judge knows of a release; another build's state is made anew of what is recorded."""
+    state = start(settings_of(release.plan))
+    if kept is None:
+        return state
+    try:
+        return JudgeState.from_json(kept)
+    except JudgeInputError as error:
+        _log.warning("the judge's state of %s: %s, from its intervals", release.version, error)
+    last = 0
+    while recorded := await intervals.listed(tx, release.id, after=last, limit=_AT_ONCE):
+        for one in recorded:
+            state, _ = look_once(state, interval_from(one["interval"]))
+        last = recorded[-1]["id"]
+    return state
 
 
 async def _counted_since(tx: Tx, cursor: int) -> tuple[Cells, int]:
