@@ -203,6 +203,29 @@ async def test_hangups_restart_without_a_lost_request(tmp_path: Path) -> None:
         assert set(answers) == {"200 whole"}
 
 
+async def test_a_replaced_worker_waits_for_callers_to_use_idle_connections(tmp_path: Path) -> None:
+    """Who asks anew some seconds later is answered by the old worker, and told to close."""
+    publish(tmp_path, snapshot())
+    async with (
+        Upstream() as upstream,
+        _relay(tmp_path, upstream) as relay,
+        relay.client() as client,
+    ):
+        before = (await client.get("/healthz")).json()["pid"]
+        await _until(partial(_is_in_office, relay))
+        relay.process.send_signal(signal.SIGHUP)
+        await _until(partial(_is_another, relay, before))
+        await asyncio.sleep(3)
+        answer = await client.get("/healthz")
+        assert answer.json()["pid"] == before
+        assert answer.headers["connection"] == "close"
+        await _until(partial(_all_gone, {before}))
+
+
+async def _is_another(relay: _Relay, pid: int) -> bool:
+    return await relay.pid() != pid
+
+
 async def _call_until(
     over: asyncio.Event, relay: _Relay, answers: list[str], *, stream: bool
 ) -> None:

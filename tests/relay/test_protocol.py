@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -175,3 +176,21 @@ async def test_five_hundred_idle_connections_hurt_nobody(tmp_path: Path) -> None
         assert set(ends) == {b""}
         for _, writer in idle:
             writer.close()
+
+
+@pytest.mark.parametrize("closing", ["drain", "idle"])
+async def test_a_request_that_waits_to_be_read_is_answered_before_closing(
+    tmp_path: Path, closing: str
+) -> None:
+    """A relay that has no time to read drops no request that has come, however it would close."""
+    async with relay(tmp_path, _UPSTREAMS, snapshot()) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as caller:
+            while not running.server.connections:  # noqa: ASYNC110 - the loop accepts meanwhile
+                await asyncio.sleep(0.01)
+            caller.sendall(_GOOD + b"\r\n")  # the loop that would read it is this one, and busy
+            if closing == "idle":
+                (connection,) = running.server.connections
+                connection.timeout_keep_alive_handler()
+            assert await running.server.wait_closed(seconds=PATIENCE_SECONDS)
+            caller.settimeout(PATIENCE_SECONDS)
+            assert _status(caller.recv(4096)) == 200

@@ -16,7 +16,7 @@ from grayscale.relay.brake import Brake, is_trip
 from grayscale.relay.breaker import Trip
 from grayscale.relay.control import Beat, Flush
 from grayscale.relay.runtime import Runtime
-from grayscale.relay.worker import Worker
+from grayscale.relay.worker import Leave, Worker
 from grayscale.testing.clock import FakeClock
 from grayscale.traffic.counters import CellKey, Cells
 from grayscale.traffic.outcomes import Outcome
@@ -325,3 +325,13 @@ async def test_file_holds_no_secret(bench: Bench) -> None:
     assert "sk-upstream" not in text
     assert "127.0.0.1" not in text
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_who_is_waited_for_hurries() -> None:
+    """A second signal hurries a worker; being replaced, before or after, does not."""
+    leave, heard = Leave(), []
+    for at_ease in (True, False, True, False):
+        leave.ask(at_ease=at_ease)
+        heard.append((leave.asked.is_set(), leave.at_ease, leave.hurried.is_set()))
+    at_ease_then_not = [(True, True, False), (True, False, False)]
+    assert heard == [*at_ease_then_not, (True, False, False), (True, False, True)]

@@ -1,11 +1,15 @@
-"""What the parent tells a worker when it starts it."""
+"""What the parent tells a worker."""
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel, SecretStr
+
+REPLACED = signal.SIGUSR1
+"""Tells a worker to leave at its ease: another one is there already."""
 
 
 class Orders(msgspec.Struct):

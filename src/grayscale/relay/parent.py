@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from grayscale.relay.app import Listener
-from grayscale.relay.orders import Orders, with_secrets
+from grayscale.relay.orders import REPLACED, Orders, with_secrets
 from grayscale.relay.succession import take_over
 from grayscale.settings import Settings
 
@@ -176,7 +176,7 @@ class Parent:
                     new.tell(signal.SIGKILL)
                     return
                 self._slots[slot] = new
-                old.tell(signal.SIGTERM)
+                old.tell(REPLACED)
 
     async def _end_children(self) -> None:
         """Let the workers drain; a second signal hurries them, and nobody outlasts the limit."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import termios
+from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -73,8 +77,10 @@ class RelayProtocol(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being received or answered."""
-        return self._head_bytes == 0 and (self._active is None or self._active.response_complete)
+        """Whether no request is being received or answered, nor waits to be read."""
+        if self._head_bytes or not (self._active is None or self._active.response_complete):
+            return False
+        return not _unread_bytes(self.transport)
 
     # -- the wire
 
@@ -88,6 +94,10 @@ class RelayProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if on_lost is not None:
             on_lost()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.idle:
+            super().timeout_keep_alive_handler()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -189,6 +199,14 @@ class RelayProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _unread_bytes(transport: asyncio.BaseTransport) -> int:
+    """How many bytes the kernel has that the event loop has not seen: closing would lose them."""
+    waiting = array("i", [0])
+    with suppress(OSError):  # it is gone
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
+    return waiting[0]
 
 
 def _bare_answer(status: int, message: str) -> bytes:

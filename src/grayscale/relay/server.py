@@ -54,22 +54,30 @@ class HttpServer:
         """Every open connection."""
         return self._state.connections  # type: ignore[return-value]
 
-    def close_idle(self) -> None:
-        """Close the connections on which nothing is happening."""
-        for connection in list(self.connections):
-            if connection.idle:
-                connection.transport.close()
+    async def wait_closed(self, *, seconds: float, idle_seconds: float = 0.0) -> bool:
+        """Whether all connections were closed within `seconds`.
 
-    async def wait_closed(self, *, seconds: float) -> bool:
-        """Whether all connections were closed within `seconds`; idle ones are not waited for."""
+        They close after their answers, or when they have been idle for `idle_seconds`.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
+        idle_since: dict[RelayProtocol, float] = {}
         while self.connections:
-            if loop.time() >= until:
+            now = loop.time()
+            if now >= until:
                 return False
+            self._close_idle(idle_since, now, idle_seconds)
             await asyncio.sleep(_POLL_SECONDS)
-            self.close_idle()
         return True
+
+    def _close_idle(
+        self, idle_since: dict[RelayProtocol, float], now: float, idle_seconds: float
+    ) -> None:
+        for connection in list(self.connections):
+            if not connection.idle:
+                idle_since.pop(connection, None)
+            elif now - idle_since.setdefault(connection, now) >= idle_seconds:
+                connection.transport.close()
 
     def abort(self) -> None:
         """Close every connection at once."""

@@ -30,14 +30,17 @@ def take_over(data_dir: Path) -> int:
     return handle
 
 
-async def until_relieved(data_dir: Path, *, longest_seconds: float = _LONGEST_SECONDS) -> None:
-    """Return when an orphaned worker has to leave."""
+async def until_relieved(data_dir: Path, *, longest_seconds: float = _LONGEST_SECONDS) -> bool:
+    """Return when an orphaned worker has to leave; whether others serve by then."""
     loop = asyncio.get_running_loop()
     until = loop.time() + longest_seconds
     while loop.time() < until:
         await asyncio.sleep(_LOOK_SECONDS)  # first: a dying parent lets go of its pipe, then this
-        if not _is_held(data_dir / SUPERVISOR_LOCK) or _is_held(data_dir / PARENT_LOCK):
-            return
+        if _is_held(data_dir / PARENT_LOCK):
+            return True
+        if not _is_held(data_dir / SUPERVISOR_LOCK):
+            break
+    return False
 
 
 def _is_held(file: Path) -> bool:

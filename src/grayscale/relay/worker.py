@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -26,8 +27,31 @@ _HINT_SECONDS = 0.02
 _FLUSH_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _READINESS_LEAD_SECONDS = 1.0
-_IDLE_GRACE_SECONDS = 1.0
+_IDLE_SECONDS, _IDLE_SECONDS_AT_EASE = 1.0, 5.0
 _LAST_FRAMES_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Leave:
+    """How a worker is told to leave.
+
+    `at_ease`: others serve on in its place, and nobody waits for its end. Then callers get longer
+    to use their idle connections once more, so that it is they who close them: a request that
+    crosses with our closing is lost.
+    """
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    at_ease: bool = False
+
+    def ask(self, *, at_ease: bool = False) -> None:
+        """Leave; who is told a second time that somebody waits for it hurries."""
+        if at_ease and self.asked.is_set():
+            return
+        if self.asked.is_set() and not self.at_ease:
+            self.hurried.set()
+        self.at_ease = at_ease
+        self.asked.set()
 
 
 class Worker:
@@ -57,11 +81,10 @@ class Worker:
         self,
         sockets: Mapping[Listener, socket.socket],
         *,
-        stop: asyncio.Event,
-        hurry: asyncio.Event,
+        leave: Leave,
         on_listening: Callable[[], None],
     ) -> None:
-        """Serve until `stop`, then drain; `hurry` ends the draining too."""
+        """Serve until told to leave, then drain; hurrying ends the draining too."""
         await self.start_state()
         for listener, listening in sockets.items():
             app = RelayApp(self._runtime, self._transports, self._app, listener=listener)
@@ -75,9 +98,9 @@ class Worker:
             asyncio.create_task(_forever("flushing", self._follow_store)),
         ]
         leader = asyncio.create_task(_forever("leading", self._control.run_leader))
-        await stop.wait()
+        await leave.asked.wait()
         await _end(leader)
-        await self._drain(hurry)
+        await self._drain(leave)
         await _end(*loops)
         await self._say_goodbye()
 
@@ -223,12 +246,12 @@ class Worker:
             await self.flush()
             await self.report_trips()
 
-    async def _drain(self, hurry: asyncio.Event) -> None:
+    async def _drain(self, leave: Leave) -> None:
         """Not ready first, then deaf, then gone; every answer meanwhile says `close`."""
         runtime = self._runtime
         runtime.health.draining = True
-        draining = asyncio.create_task(self._drain_in_peace())
-        hurrying = asyncio.create_task(hurry.wait())
+        draining = asyncio.create_task(self._drain_in_peace(at_ease=leave.at_ease))
+        hurrying = asyncio.create_task(leave.hurried.wait())
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         await _end(draining, hurrying)
         if runtime.in_flight.cut_all():
@@ -237,14 +260,15 @@ class Worker:
             server.stop_accepting()
             server.abort()
 
-    async def _drain_in_peace(self) -> None:
+    async def _drain_in_peace(self, *, at_ease: bool) -> None:
         await asyncio.sleep(_READINESS_LEAD_SECONDS)
         for server in self._servers:
             server.stop_accepting()
-        if any(server.connections for server in self._servers):
-            await asyncio.sleep(_IDLE_GRACE_SECONDS)
         seconds = self._runtime.limits.drain_seconds
-        await asyncio.gather(*(server.wait_closed(seconds=seconds) for server in self._servers))
+        idle_seconds = _IDLE_SECONDS_AT_EASE if at_ease else _IDLE_SECONDS
+        await asyncio.gather(
+            *(s.wait_closed(seconds=seconds, idle_seconds=idle_seconds) for s in self._servers)
+        )
 
     async def _say_goodbye(self) -> None:
         await self.flush()

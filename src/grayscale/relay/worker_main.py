@@ -25,19 +25,19 @@ from grayscale.relay.app import Listener
 from grayscale.relay.brake import Brake
 from grayscale.relay.control import MakeControlPlane
 from grayscale.relay.failure_page import FailurePage
-from grayscale.relay.orders import Orders
+from grayscale.relay.orders import REPLACED, Orders
 from grayscale.relay.runtime import Runtime
 from grayscale.relay.succession import until_relieved
 from grayscale.relay.upstream import SoundAiohttpTransport
-from grayscale.relay.worker import Worker
+from grayscale.relay.worker import Leave, Worker
 from grayscale.settings import Settings
 
 
 async def _work(orders: Orders) -> None:
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    _stop_on_signals(stop, hurry)
+    leave = Leave()
+    _leave_on_signals(leave)
     data_dir = Path(orders.data_dir)
-    leaving = asyncio.create_task(_leave_when_orphaned(data_dir, stop))
+    leaving = asyncio.create_task(_leave_when_orphaned(data_dir, leave))
     settings = Settings.model_validate(orders.settings)
     brake = Brake.open(data_dir / "brake")
     runtime = Runtime(settings, brake, failures=FailurePage.open(data_dir / "breaker"))
@@ -48,7 +48,7 @@ async def _work(orders: Orders) -> None:
         for name, descriptor in orders.sockets.items()
     }
     worker = Worker(runtime, control, transports, data_dir)
-    await worker.run(sockets, stop=stop, hurry=hurry, on_listening=_say_ready)
+    await worker.run(sockets, leave=leave, on_listening=_say_ready)
     leaving.cancel()
 
 
@@ -57,17 +57,15 @@ def _named(name: str) -> MakeControlPlane:
     return cast("MakeControlPlane", getattr(importlib.import_module(module), attribute))
 
 
-def _stop_on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
-
+def _leave_on_signals(leave: Leave) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, leave.ask)
+    loop.add_signal_handler(REPLACED, lambda: leave.ask(at_ease=True))
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the parent's business
 
 
-async def _leave_when_orphaned(data_dir: Path, stop: asyncio.Event) -> None:
+async def _leave_when_orphaned(data_dir: Path, leave: Leave) -> None:
     loop, orphaned = asyncio.get_running_loop(), asyncio.Event()
 
     def on_stdin() -> None:
@@ -77,8 +75,9 @@ async def _leave_when_orphaned(data_dir: Path, stop: asyncio.Event) -> None:
 
     loop.add_reader(0, on_stdin)
     await orphaned.wait()
-    await until_relieved(data_dir)
-    stop.set()
+    relieved = await until_relieved(data_dir)
+    if not leave.asked.is_set():
+        leave.ask(at_ease=relieved)
 
 
 def _say_ready() -> None:
