@@ -1,5 +1,6 @@
 """The breaker on two workers: an outage of the candidate is over before its callers notice."""
 
+import re
 from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import Any
@@ -13,8 +14,9 @@ from tests.e2e.faults import remove_store
 from tests.e2e.processes import Provider, Relay, await_ready, begin, chat, end, eventually
 from tests.e2e.shapes import make_candidate
 
-FEWEST, MOST = 6, 7
-"""Failures before the candidate is out: six, whoever saw them, and one that was on its way."""
+FEWEST, MOST = 6, 8
+"""Failures before the candidate is out: six, whoever saw them, a seventh where stable has had too few
+requests to compare them with, and one that was on its way."""
 
 
 @pytest.fixture
@@ -57,8 +59,9 @@ def test_an_outage_rolls_the_release_back(two: Relay, the_provider: Provider) ->
     assert eventually(lambda: conductor.look()["state"] == "rolled_back")
     record = conductor.record
     assert record["cause"] == "candidate"
-    assert record["reason"].startswith(
-        "breaker: 6 of the last 6 candidate requests failed, stable 0 of "
+    assert re.match(
+        r"breaker: (6 of the last 6|7 of the last 7) candidate requests failed, stable 0 of ",
+        record["reason"],
     )
     events = two.client().get(f"{conductor.path}/events").json()["data"]
     (tripped,) = [event["data"] for event in events if event["type"] == "breaker.tripped"]
@@ -79,7 +82,7 @@ def test_a_split_by_hand_goes_back(two: Relay, the_provider: Provider) -> None:
         return found
 
     assert eventually(lambda: newest()["traffic_split"] == {"stable": 100})
-    assert newest()["reason"].startswith("breaker: 6 of the last 6 candidate requests failed")
+    assert re.match(r"breaker: [67] of the last [67] candidate requests failed", newest()["reason"])
 
 
 @pytest.fixture

@@ -21,9 +21,11 @@ class Bench:
         self.breaker = Breaker(self.clock.monotonic, self.trips.append)
         self.breaker.guard(STABLE, [CANDIDATE], salt="rel_1")
 
-    def begin(self, version: str = CANDIDATE, caller: int | None = None) -> Witness:
+    def begin(
+        self, version: str = CANDIDATE, caller: int | None = None, *, seconds: float = 1.0
+    ) -> Witness:
         """A request that runs."""
-        self.clock.advance(1)
+        self.clock.advance(seconds)
         return self.breaker.start(version, caller)
 
     def ask(self, *outcomes: Outcome, version: str = CANDIDATE, caller: int | None = None) -> None:
@@ -32,7 +34,8 @@ class Bench:
             self.begin(version, caller).settle(outcome)
 
     def side_by_side(self, outcomes: Iterable[Outcome], *, stable: Outcome = OK) -> None:
-        """Requests of the candidate, each with one of stable's."""
+        """Requests of the candidate, each with two of stable's, as if one were its retry."""
         for outcome in outcomes:
-            self.ask(stable, version=STABLE)
+            for _ in range(2):
+                self.begin(STABLE, seconds=0.5).settle(stable)
             self.ask(outcome)

@@ -21,9 +21,9 @@ def test_six_straight_failures_trip(bench: Bench) -> None:
     assert bench.trips == []
     bench.side_by_side([ERROR] * 20)
     (trip,) = bench.trips
-    assert trip == Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=5)
+    assert trip == Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=10)
     assert trip.reason == (
-        "breaker: 6 of the last 6 candidate requests failed, stable 0 of 5 meanwhile"
+        "breaker: 6 of the last 6 candidate requests failed, stable 0 of 10 meanwhile"
     )
 
 
@@ -85,10 +85,18 @@ def test_answers_from_before_an_outage_do_not_hide_it(bench: Bench) -> None:
     """Long streams that began when the candidate was well end well in the midst of its outage."""
     streams = [bench.begin() for _ in range(50)]
     for stream in streams[:6]:
-        bench.ask(OK, version=STABLE)
+        bench.ask(OK, OK, version=STABLE)
         stream.settle(OK)
         bench.ask(ERROR)
     assert len(bench.trips) == 1
+
+
+def test_a_burst_that_both_may_suffer_takes_a_longer_run(bench: Bench) -> None:
+    """With as many of stable's requests as of the candidate's, six failures are no proof yet."""
+    for number in range(7):
+        bench.ask(OK, version=STABLE)
+        bench.ask(ERROR)
+        assert len(bench.trips) == (number == 6)
 
 
 def test_nobody_is_blamed_without_a_comparison(bench: Bench) -> None:
@@ -104,7 +112,8 @@ def test_nobody_is_blamed_without_a_comparison(bench: Bench) -> None:
 def test_stable_requests_that_run_vouch_when_they_have_had_the_time(bench: Bench) -> None:
     """Stable answers slowly: what has run for as long as the failures took has not failed."""
     for _ in range(6):
-        bench.begin(STABLE)
+        for _ in range(2):
+            bench.begin(STABLE)
         failing = bench.begin()
         bench.clock.advance(0.5)
         failing.settle(ERROR)

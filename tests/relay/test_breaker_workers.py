@@ -43,17 +43,22 @@ class Machine:
         self.clock.advance(1)
         self.breakers[worker].start(version, caller).settle(outcome)
 
+    def stable_answers(self, worker: int = 0) -> None:
+        """Two good answers of stable, as if one were the retry of the candidate's failure."""
+        for _ in range(2):
+            self.ask(worker, OK, STABLE)
+
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_six_failures_trip_whoever_sees_them(workers: int) -> None:
     """The sixth failure in a row trips, not the sixth of any one worker; and it trips once."""
     machine = Machine(workers)
     for number, worker in zip(range(20), cycle(range(workers)), strict=False):
-        machine.ask(worker, OK, STABLE)
+        machine.stable_answers(worker)
         if number < 6:
             machine.ask((worker + 1) % workers, ERROR)
             assert len(machine.trips) == (number == 5)
-    assert machine.trips == [Trip(CANDIDATE, 6, 6, 0, 5)]
+    assert machine.trips == [Trip(CANDIDATE, 6, 6, 0, 10)]
 
 
 def test_a_good_answer_of_another_worker_ends_a_run() -> None:
@@ -104,14 +109,14 @@ def test_stable_that_is_sick_in_another_worker_vetoes() -> None:
     assert machine.trips == []
 
 
-@pytest.mark.parametrize(("callers", "trips"), [(2, 0), (3, 1)])
-def test_three_callers_must_fail_over_all_workers(callers: int, trips: int) -> None:
+@pytest.mark.parametrize(("callers", "trips"), [(2, False), (3, True)])
+def test_three_callers_must_fail_over_all_workers(callers: int, *, trips: bool) -> None:
     """A caller's failures in two workers are still one caller's."""
     machine = Machine(2)
     for number in range(24):
-        machine.ask(0, OK, STABLE)
+        machine.stable_answers()
         machine.ask(number % 2, ERROR, caller=number // 2 % callers)
-    assert len(machine.trips) == trips
+    assert bool(machine.trips) == trips
 
 
 def test_another_release_is_none_of_its_business() -> None:
@@ -138,10 +143,10 @@ def test_a_worker_that_joins_counts_on() -> None:
         machine.ask(0, OK)
     machine.breakers.append(machine.worker(1))
     for number in range(6):
-        machine.ask(0, OK, STABLE)
+        machine.stable_answers()
         machine.ask(1, ERROR if number else OK)
     assert machine.trips == []
-    machine.ask(0, OK, STABLE)
+    machine.stable_answers()
     machine.ask(0, ERROR)
     assert len(machine.trips) == 1
 
@@ -166,7 +171,7 @@ def test_what_is_kept_has_an_end() -> None:
     assert machine.trips == []
     machine.ask(1, ERROR)
     assert [trip.stable_failures for trip in machine.trips] == []
-    for _ in range(5):
+    for _ in range(7):
         machine.ask(0, OK, STABLE)
     machine.ask(1, ERROR)
     assert len(machine.trips) == 1
@@ -179,7 +184,7 @@ def test_more_candidates_than_the_page_has_room_for_are_watched_alone() -> None:
     machine.breakers[0].guard(STABLE, names, salt="rel_1")
     for name in names:
         for _ in range(6):
-            machine.ask(0, OK, STABLE)
+            machine.stable_answers()
             machine.ask(0, ERROR, name)
     assert [trip.version for trip in machine.trips] == names
 

@@ -224,9 +224,10 @@ async def test_a_banned_version_does_not_trip(bench: Bench) -> None:
 
 def _trip_the_breaker(bench: Bench) -> Trip:
     for _ in range(6):
-        bench.runtime.breaker.start(STABLE, None).settle(Outcome.OK)
+        for _ in range(2):
+            bench.runtime.breaker.start(STABLE, None).settle(Outcome.OK)
         bench.runtime.breaker.start(CANDIDATE, None).settle(Outcome.UPSTREAM_ERROR)
-    return Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=6)
+    return Trip(CANDIDATE, failures=6, requests=6, stable_failures=0, stable_requests=12)
 
 
 async def test_starts_from_the_file_when_the_store_is_away(bench: Bench) -> None:

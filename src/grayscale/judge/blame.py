@@ -8,6 +8,7 @@ from typing import NamedTuple
 from grayscale.judge.evidence import relative_e_value, split_e_value
 from grayscale.judge.gates import HistoryGate, Shares
 from grayscale.judge.layout import GateSet
+from grayscale.judge.likelihood import log_likelihood
 from grayscale.judge.state import Counts, JudgeState, Mark, Totals, counts_in
 
 _SPACING_SECONDS = 5.0
@@ -140,17 +141,11 @@ def _only_candidate(counts: Counts, past: Counts) -> bool:
     """
     stable_bad, stable, candidate_bad, candidate = counts
     usual = min(max(past.stable_rate, 0.001), 0.5)
-    apart = _log_likelihood(stable_bad, stable, usual)
-    apart += _log_likelihood(candidate_bad, candidate, counts.candidate_rate)
+    apart = log_likelihood(stable_bad, stable, usual)
+    apart += log_likelihood(candidate_bad, candidate, counts.candidate_rate)
     bad, requests = stable_bad + candidate_bad, stable + candidate
-    together = _log_likelihood(bad, requests, max(bad / max(requests, 1), usual))
+    together = log_likelihood(bad, requests, max(bad / max(requests, 1), usual))
     return counts.candidate_rate > usual and apart - together >= math.log(_SURE)
-
-
-def _log_likelihood(bad: int, requests: int, rate: float) -> float:
-    """Of so many bad ones, each with this chance."""
-    good = requests - bad
-    return (bad * math.log(rate) if bad else 0.0) + (good * math.log(1 - rate) if good else 0.0)
 
 
 def _place_before(marks: tuple[Mark, ...], seconds: float) -> int:

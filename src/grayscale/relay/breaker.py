@@ -9,7 +9,9 @@ started before an outage says nothing about it.
 
 **The comparison.** Blame needs one. Of the stable requests (retries of the candidate's included)
 that started since the run began, and are answered or have had the time in which the slowest of
-the run failed, there must be five, and at most a tenth of them failed.
+the run failed, there must be five, and at most a tenth of them failed. Two versions that fail alike
+must explain what both did 4,000 times worse than two that do not: where the candidate has about
+as many requests as stable, six straight failures are no rarity in a burst that both suffer.
 
 **The veto.** Where more than a fifth of stable's requests fail, nothing that starts before 30 s
 later is evidence: an outage of both shows a little earlier in one than in the other. Nor is a
@@ -31,6 +33,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
+from grayscale.judge.likelihood import times_likelier_apart
 from grayscale.relay.failure_page import MARKS, Area, FailurePage, Mark
 from grayscale.traffic.outcomes import FAILURES, Outcome
 
@@ -40,6 +43,7 @@ _TRIPS_AT = math.log(1000)
 _MOST_OF_ONE_CALLER = 2
 _STABLE_AT_LEAST = 5
 _STABLE_FAILED_AT_MOST = 0.1
+_SURE_TIMES = 4_000.0
 _SICK_FAILURES = 5
 _SICK_SHARE = 0.2
 _VETO_SECONDS = 30.0
@@ -138,7 +142,8 @@ class Breaker:
         """A request ended without a good answer; may trip."""
         now = self._clock()
         arm = request.arm
-        if not arm.mark(request, outcome, now):
+        arm.mark(request, outcome, now)
+        if outcome not in FAILURES:
             return
         if isinstance(arm, _Candidate):
             self._judge(arm, request, now)
@@ -152,7 +157,9 @@ class Breaker:
         if run is None:
             return
         failed, of = self._stable.since(run.began_at, started_by=now - run.slowest_seconds)
-        if of >= _STABLE_AT_LEAST and failed <= _STABLE_FAILED_AT_MOST * of:
+        if of < _STABLE_AT_LEAST or failed > _STABLE_FAILED_AT_MOST * of:
+            return
+        if times_likelier_apart(failed, of, run.failures, run.requests) >= _SURE_TIMES:
             candidate.tripped = True
             self._on_trip(Trip(candidate.version, run.failures, run.requests, failed, of))
 
@@ -175,8 +182,8 @@ class _Arm:
         others = list(self.area.others_marks())
         return sorted([*self._marks, *others], key=_order) if others else self._marks
 
-    def mark(self, request: Witness, outcome: Outcome, now: float) -> bool:
-        """Note a request that did not go well; True for a failure that counts."""
+    def mark(self, request: Witness, outcome: Outcome, now: float) -> None:
+        """Note a request that did not go well."""
         counts, caller = outcome in FAILURES, request.caller
         if counts and caller is not None:
             before = self.unanswered.get(caller, 0)
@@ -184,7 +191,6 @@ class _Arm:
             counts = before < _MOST_OF_ONE_CALLER
         began_at = request.started_at
         self._keep(Mark(request.number, began_at, now - began_at, caller, counts))
-        return counts
 
     def excuse(self, number: int) -> None:
         """This failure was none of the version's."""
@@ -248,7 +254,10 @@ class _Candidate(_Arm):
         self.tripped = False
 
     def run(self, number: int, *, since: float) -> _Run | None:
-        """The run that holds this failure, of requests that started since then."""
+        """The run that this failure is part of, of requests that started since then.
+
+        Failures that do not count do not end a run: there may be more of stable's to compare with.
+        """
         score, others, before = 0.0, 0, 0
         failed: list[Mark] = []
         for mark in self.marks():
@@ -260,10 +269,9 @@ class _Candidate(_Arm):
             if score <= 0:
                 score, others = 0.0, 0
                 failed.clear()
-            if not mark.failed or _heard_enough(failed, mark.caller):
-                continue
-            failed.append(mark)
-            score = min(score + _FAILED, _TRIPS_AT)  # an old outage is soon made good
+            if mark.failed and not _heard_enough(failed, mark.caller):
+                failed.append(mark)
+                score = min(score + _FAILED, _TRIPS_AT)  # an old outage is soon made good
             if score == _TRIPS_AT and failed[0].number <= number <= mark.number:
                 slowest = max(one.took_seconds for one in failed)
                 requests = len(failed) + others
