@@ -32,15 +32,21 @@ def relay(
     """Run the relay alone, without Prefect."""
     import asyncio
 
-    from grayscale.plane.bootstrap import KEY_FILE
+    from grayscale.errors import SettingsError
+    from grayscale.plane.bootstrap import KEY_FILE, admin_key
     from grayscale.relay.process import run_relay
     from grayscale.relay.service import set_up
     from grayscale.settings import load_settings
 
     settings = load_settings(_existing(config))
-    made = asyncio.run(set_up(settings, data_dir, given_key=os.environ.get("GRAYSCALE_ADMIN_KEY")))
+    given = os.environ.get("GRAYSCALE_ADMIN_KEY")
+    made = asyncio.run(set_up(settings, data_dir, given_key=given))
     if made is not None:
         say(f"Admin key (shown this once, kept in {data_dir / KEY_FILE}): {made}")
+    try:
+        admin_key(data_dir, given=given)
+    except SettingsError as error:
+        say(f"The relay serves, but commands on this machine have {error}.")
     _log_to_stderr()
     raise typer.Exit(
         run_relay(

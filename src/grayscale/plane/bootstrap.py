@@ -48,6 +48,19 @@ async def first_start(plane: Plane, data_dir: Path, *, given_key: str | None) ->
         return await _admin_key(plane, tx, data_dir, given_key)
 
 
+def admin_key(data_dir: Path, *, given: str | None) -> str:
+    """The admin key, given or kept; raises SettingsError that says how to get another one."""
+    file = data_dir / KEY_FILE
+    try:
+        return given or file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(
+            f"no admin key: {file} cannot be read ({error.strerror}), and this store has keys from "
+            "before; put the file back, or set GRAYSCALE_ADMIN_KEY to 32 random characters or more "
+            "(openssl rand -hex 32), which this start makes an admin key of the store"
+        ) from error
+
+
 async def settings_drift(plane: Plane) -> bool:
     """Whether `models` in grayscale.yaml no longer says what the stable version does."""
     async with plane.read() as tx:

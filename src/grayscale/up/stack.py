@@ -15,7 +15,7 @@ from typing import Self
 
 from grayscale.control import Connection
 from grayscale.errors import ControlUnreachable
-from grayscale.plane.bootstrap import KEY_FILE, prepare_data_dir
+from grayscale.plane.bootstrap import KEY_FILE, admin_key, prepare_data_dir
 from grayscale.settings import load_settings
 from grayscale.up.appdir import app_dir, source_dir
 from grayscale.up.children import Child
@@ -100,15 +100,17 @@ class Stack:
     @property
     def key_in_shell(self) -> str:
         """What a shell puts in the place of the admin key."""
-        given = "GRAYSCALE_ADMIN_KEY" in self._environ
+        given = self._given_key is not None
         return "$GRAYSCALE_ADMIN_KEY" if given else f"$(cat {shlex.quote(str(self.key_file))})"
 
     @property
     def connection(self) -> Connection:
-        """Where the relay is, and the admin key."""
-        given = self._environ.get("GRAYSCALE_ADMIN_KEY")
-        key = given or self.key_file.read_text(encoding="utf-8").strip()
-        return Connection(self.url, key)
+        """Where the relay is, and the admin key; raises SettingsError if it is not there."""
+        return Connection(self.url, admin_key(self.data_dir, given=self._given_key))
+
+    @property
+    def _given_key(self) -> str | None:
+        return self._environ.get("GRAYSCALE_ADMIN_KEY")
 
     # ---------------------------------------------------------------- life
 
@@ -171,8 +173,9 @@ class Stack:
         write_effective(settings, file, prefect_port=self._prefect.port)
         from grayscale.relay.service import set_up  # noqa: PLC0415 - costs 0.4 s, only needed here
 
-        given = self._environ.get("GRAYSCALE_ADMIN_KEY")
+        given = self._given_key
         self.made_key = await set_up(load_settings(file), self.data_dir, given_key=given)
+        admin_key(self.data_dir, given=given)
 
     def _check_prefect(self) -> None:
         self.supervisor.check(PREFECT)
