@@ -108,3 +108,13 @@ def test_split_get_shows_set_and_actual(cli: Cli, relay: FakeRelay) -> None:
     assert relay.seen[0].query == "window_seconds=60"
     assert result.out.splitlines()[1].split() == ["v1", "stable", "90", "%", "-", "0", "0"]
     assert json.loads(cli("split", "get", "--json").out) == answer
+
+
+def test_split_get_shows_what_is_braked(cli: Cli, relay: FakeRelay) -> None:
+    """A version that was taken out of traffic is not shown with the weight of the record alone."""
+    version = {"version": "v2", "aliases": [], "intended_percent": 10.0,
+               "observed_percent": 3.0, "requests": 9, "pinned": 0}  # fmt: skip
+    answer = {"window_seconds": 60, "from": "a", "as_of": "b", "workers": 1,
+              "config_id": "config-3", "versions": [version], "braked": ["v2"]}  # fmt: skip
+    relay.says("GET", "/v1/admin/traffic/distribution", answer)
+    assert "0 % (braked; 10 % on record)" in cli("split", "get").out

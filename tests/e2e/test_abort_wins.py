@@ -98,6 +98,8 @@ def test_abort_with_the_store_locked(relay: Relay, doing: str) -> None:
             assert ready_state(relay)["status"] == "degraded"
             record = conductor.look()
             assert (record["braked"], record["weight_percent"] > 0) == (True, True)
+            split = relay.client().get("/admin/traffic/config").json()
+            assert split["braked"] == [name]
         refusals = [conductor.try_to("set_split", step=1).status_code for _ in range(5)]
         assert 200 not in refusals
         assert eventually(lambda: finished(conductor), seconds=15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -70,7 +71,8 @@ def split_get(*, window: Window = 300, as_json: AsJson = False) -> None:
         put_json(seen)
         return
     heads = ("VERSION", "ALIASES", "SET", "ACTUAL", "REQUESTS", "PINNED")
-    put(columns(heads, [_row(version) for version in seen["versions"]]))
+    braked = seen.get("braked", [])
+    put(columns(heads, [_row(version, braked=braked) for version in seen["versions"]]))
     say(f"{seen['config_id']}, {seen['window_seconds']} s up to {seen['as_of']}")
 
 
@@ -153,11 +155,12 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _row(version: dict[str, Any]) -> tuple[object, ...]:
+def _row(version: dict[str, Any], *, braked: Collection[str]) -> tuple[object, ...]:
+    name, on_record = version["version"], percent(version["intended_percent"])
     return (
-        version["version"],
+        name,
         ",".join(version["aliases"]),
-        percent(version["intended_percent"]),
+        f"0 % (braked; {on_record} on record)" if name in braked else on_record,
         percent(version["observed_percent"]),
         version["requests"],
         version["pinned"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -177,11 +177,17 @@ def _pull_leaving(pulled: Pulled, snapshot: Snapshot, wanted: Wanted) -> None:
     pulled.ban(slots, cut=not wanted.drain_seconds)
 
 
-def unrecorded(snapshot: Snapshot | None, brake: Brake) -> list[str]:
-    """The versions that the brake has taken out of a split that still names them."""
+def unrecorded(
+    snapshot: Snapshot | None, brake: Brake, weights: Mapping[str, float] | None = None
+) -> list[str]:
+    """The versions that the brake has taken out of a split that still names them.
+
+    That is the one on record, or the one that this worker knows.
+    """
     if snapshot is None:
         return []
-    names = [name for name, weight in snapshot.weights.items() if weight > 0]
+    split = snapshot.weights if weights is None else weights
+    names = [name for name, weight in split.items() if weight > 0]
     return [name for name in names if any(map(brake.banned, _slots(snapshot, name)))]
 
 

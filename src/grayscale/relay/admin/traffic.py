@@ -11,6 +11,7 @@ from grayscale.plane import configs, metrics, splits, workers
 from grayscale.plane.configs import Config
 from grayscale.plane.idempotency import Answer
 from grayscale.plane.plane import Plane
+from grayscale.relay.admin import takeaways
 from grayscale.relay.admin.context import Call, answer, check_config, write_once
 from grayscale.store.database import Tx
 
@@ -67,13 +68,20 @@ async def show_split(call: Call) -> Response:
         config = await configs.current(tx)
     total, applied, lagging = await workers.applied(call.plane, config.state_seq)
     verified = {"total": total, "applied": applied, "lagging": lagging}
-    return answer({**config_answer(config), "workers": verified})
+    return answer({**config_answer(config), "workers": verified, **_braked(call, config)})
 
 
 async def distribution(call: Call) -> Response:
     """`GET /admin/traffic/distribution`."""
     window = await metrics_window(call)
-    return answer({**window.head(), "versions": metrics.distribution(window)})
+    versions = metrics.distribution(window)
+    return answer({**window.head(), "versions": versions, **_braked(call, window.config)})
+
+
+def _braked(call: Call, config: Config) -> dict[str, list[str]]:
+    """The versions that were taken out of traffic, which is not on record yet; {} without any."""
+    names = takeaways.unrecorded(call.snapshot, call.plane.brake, config.weights)
+    return {"braked": names} if names else {}
 
 
 async def metrics_window(call: Call) -> metrics.Window:
