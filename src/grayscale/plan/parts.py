@@ -105,7 +105,7 @@ class Bake(Frozen):
     hold_back_percent: Annotated[float, Field(strict=True, ge=0, le=50)] = Field(
         default=5.0,
         description="What stays on stable until the bake is over, as the control that tells a bad "
-        "version from a bad provider; in percent.",
+        "version from a bad provider; in percent. 5 tell a grave outage from a bug, 20 a mild one too.",
     )
     duration_minutes: Minutes = Field(
         default=_DEFAULT_MINUTES, description="How long the bake is watched, in minutes; 0: none."
