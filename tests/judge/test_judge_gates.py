@@ -215,7 +215,7 @@ def test_a_shape_expects_one_at_most_whatever_both_arms_have_in_common(
     """The mean of the ratio over the exact law of small blocks is at most 1, for every guess."""
     expected = [0.0] * len(SHAPES_PRIOR.first)
     for stable, candidate, chance in _blocks(truth, stable=2, candidate=1):
-        for index, ratio in enumerate(shape_log_ratios(stable, candidate, levels)):
+        for index, ratio in enumerate(shape_log_ratios(stable, candidate, (2, 1), shares=levels)):
             expected[index] += chance * math.exp(ratio)
     assert max(expected) <= 1 + 1e-9
 

@@ -143,7 +143,11 @@ SHAPES_PRIOR = Prior.even(len(_SLOPES))
 
 
 def shape_log_ratios(
-    stable: Sequence[int], candidate: Sequence[int], shares: tuple[float, ...]
+    stable: Sequence[int],
+    candidate: Sequence[int],
+    totals: tuple[int, int],
+    *,
+    shares: tuple[float, ...],
 ) -> list[float]:
     """Distributions over classes in rising order: the candidate's shifted up, against the same.
 
@@ -153,7 +157,7 @@ def shape_log_ratios(
     rise with the class, so that a candidate whose classes are lower expects less. `shares` are
     stable's, guessed from its past: a wrong guess costs power, never validity.
     """
-    its, others = sum(candidate), sum(stable)
+    others, its = totals
     if not (its and others):
         return [0.0] * len(_SLOPES)
     seen = list(map(operator.add, stable, candidate))

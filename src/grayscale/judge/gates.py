@@ -175,8 +175,8 @@ class ShapeGate(RelativeGate):
 
     def log_ratios(self, counts: Counts, given: Given) -> Sequence[float] | None:  # noqa: ARG002
         """See Gate."""
-        spread, stable, candidate = given.view.graded[self.measure.source]
-        return shape_log_ratios(stable, candidate, spread.shares)
+        spread, stable, candidate, totals = given.view.graded[self.measure.source]
+        return shape_log_ratios(stable, candidate, totals, shares=spread.shares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from grayscale.judge.past import Histogram, Spread
@@ -42,7 +42,7 @@ Sides = tuple[Side, Side]
 
 
 class Graded(NamedTuple):
-    """Independent answers in classes of stable's past answers.
+    """Independent answers in classes of stable's past answers, and how many there are.
 
     The candidate's classes reach 10 % higher, as its quantiles may.
     """
@@ -50,18 +50,23 @@ class Graded(NamedTuple):
     spread: Spread
     stable: Sequence[int]
     candidate: Sequence[int]
+    totals: tuple[int, int]
 
     @classmethod
     def of(cls, spread: Spread, stable: Histogram, candidate: Histogram) -> Graded:
         """The answers of an interval."""
-        cuts = spread.cuts
-        return cls(spread, stable.classes(cuts), candidate.classes(cuts, raised=_TOLERATED_BUCKETS))
+        return cls(
+            spread,
+            stable.classes(spread.cuts),
+            candidate.classes(spread.cuts, raised=_TOLERATED_BUCKETS),
+            (stable.total, candidate.total),
+        )
 
     def beyond(self, level: float) -> Counts:
         """Answers beyond a quantile of stable's past, among all."""
         first = self.spread.first_class_beyond(level)
-        stable, candidate = self.stable, self.candidate
-        return Counts(sum(stable[first:]), sum(stable), sum(candidate[first:]), sum(candidate))
+        stable, candidate = self.totals
+        return Counts(sum(self.stable[first:]), stable, sum(self.candidate[first:]), candidate)
 
 
 class View(NamedTuple):
@@ -213,21 +218,27 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """Answers beyond a fixed bound, in the histogram's unit."""
+    """Answers beyond a fixed bound, in the histogram's unit; `bucket` is the one it falls into."""
 
     source: str
     bound: float
     bad: str
+    bucket: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bucket", bisect_left(LATENCY_EDGES_MS, self.bound))
 
     def counts(self, view: View) -> Counts | None:
         """See Measure."""
-        cut = bisect_left(LATENCY_EDGES_MS, self.bound)
         stable, candidate = [
             side.histograms.get(self.source, _NO_ANSWERS) for side in view.everything
         ]
         if stable is candidate:
             return None
-        return Counts(stable.beyond(cut), stable.total, candidate.beyond(cut), candidate.total)
+        beyond = self.bucket
+        return Counts(
+            stable.beyond(beyond), stable.total, candidate.beyond(beyond), candidate.total
+        )
 
 
 @dataclass(frozen=True, slots=True)
