@@ -168,6 +168,19 @@ def test_the_first_caller_who_fails_is_let_off(gate: str) -> None:
     assert seen == [(False, 1), (True, 2)]
 
 
+def test_health_is_told_of_all_requests() -> None:
+    """Where every caller has asked before, none of the step's requests is the first of anybody."""
+    everything = (Arm(90, callers=45), Arm(90, 1, callers=45))
+    looks = [
+        replace(interval(n, everything, weight=50), independent=(Arm(), Arm())) for n in (1, 2, 3)
+    ]
+    state, verdict = advance(start(), looks[0])
+    for look in looks[1:]:
+        state, verdict = advance(state, look)
+    assert verdict.outcome == "healthy"
+    assert "3 of 270 candidate requests failed (1.1 %) against 0 of 270" in verdict.sentence
+
+
 def test_many_failing_callers_are_evidence() -> None:
     """More of the candidate's callers fail for the first time than of stable's."""
     state = start()

@@ -19,7 +19,7 @@ def asked(
     **plan: Any,
 ) -> Question:
     """The question after so many hours, with so many candidate requests and failures."""
-    gates = {"errors": {"step": {"candidate": {"bad": failed, "all": ended}}}}
+    gates = {"error_limit": {"step": {"candidate": {"bad": failed, "all": ended}}}}
     verdict = VerdictView(
         outcome="inconclusive",
         cause="not_enough_data",

@@ -43,7 +43,7 @@ def judged(state: JudgeState, interval: Interval, gates: GateSet, recent: Recent
     if obstacle is not None:
         cause, sentence = obstacle
         return Verdict(Outcome.INCONCLUSIVE, cause, sentence, evidence)
-    failures = state.in_step(gates.slots[gates.place["errors"]])
+    failures = state.in_step(gates.slots[gates.place["error_limit"]])
     lacking = _lacking(state, gates, failures, combined, healthy)
     if lacking is not None:
         return Verdict(Outcome.INCONCLUSIVE, Cause.NOT_ENOUGH_DATA, lacking, evidence)

@@ -75,7 +75,7 @@ def roughly(seconds: float) -> str:
 
 def _seen(stage: StepView) -> _Seen:
     evidence: Mapping[str, Any] = stage.verdict.evidence if stage.verdict else {}
-    step = evidence.get("gates", {}).get("errors", {}).get("step", {})
+    step = evidence.get("gates", {}).get("error_limit", {}).get("step", {})
     stood = sum(s for name, s in stage.unwatched.items() if name not in {LEASE, PAUSED})
     hours = (stage.watched_seconds + stood) / _SECONDS_PER_HOUR
     return _Seen(
