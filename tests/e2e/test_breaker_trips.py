@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -85,6 +86,13 @@ def test_a_split_by_hand_goes_back(two: Relay, the_provider: Provider) -> None:
     assert re.match(r"breaker: [67] of the last [67] candidate requests failed", newest()["reason"])
 
 
+def gives_traffic_to(relay: Relay, name: str) -> bool:
+    """Whether each worker does, which it does only once it has heard the leader's beat."""
+    answers = call(relay, "first", requests=8 * relay.workers)
+    versions = [answer.headers["x-relay-version"] for answer in answers]
+    return all(name in versions[worker :: relay.workers] for worker in range(relay.workers))
+
+
 @pytest.fixture
 def storeless(
     the_provider: Provider,
@@ -95,6 +103,7 @@ def storeless(
     relay = begin(folder, settings(the_provider.base_url), workers=2)
     try:
         await_ready(relay)
+        assert eventually(partial(gives_traffic_to, relay, make_candidate(relay, percent=50)))
         make_candidate(relay, broken("breaks"), percent=50)
         remove_store(relay)
         yield relay
