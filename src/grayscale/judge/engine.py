@@ -79,6 +79,7 @@ def _entered(state: JudgeState, interval: Interval) -> JudgeState:
 
 
 _Answer = tuple[Counted, Counts]
+"""Who counts, and what there was to count."""
 
 
 class _Look(NamedTuple):

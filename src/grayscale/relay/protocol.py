@@ -8,7 +8,6 @@ import json
 import termios
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -204,7 +203,7 @@ class RelayProtocol(HttpToolsProtocol):
 def _unread_bytes(transport: asyncio.BaseTransport) -> int:
     """How many bytes the kernel has that the event loop has not seen: closing would lose them."""
     waiting = array("i", [0])
-    with suppress(OSError):  # it is gone
+    if not transport.is_closing():  # else its socket may be gone
         fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, waiting)
     return waiting[0]
 
